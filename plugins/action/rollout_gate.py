@@ -1,0 +1,83 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
+from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
+from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
+
+Outcomes = t.Dict[str, t.Dict[str, t.Any]]
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        dummy, args = self.validate_argument_spec(
+            {
+                "step": {"type": "str", "required": True, "choices": ["staged", "open", "close"]},
+                "hosts": {"type": "list", "elements": "str", "required": True},
+                "undo": {"type": "bool", "default": False},
+            }
+        )
+        hosts = [str(host) for host in args["hosts"]]
+        conductor = Conductor(plain(task_vars["hostvars"]["localhost"]["seamless_rollout"]))
+        if args["step"] == "open":
+            result.update(hosts=hosts, proceed=conductor.open_batch(hosts, undo=args["undo"]))
+            return result
+        if args["step"] == "staged":
+            facts = conductor.staged(self._answers(task_vars, hosts, "__rollout_staged"))
+        else:
+            alive = {str(host) for host in task_vars["ansible_play_hosts"]}
+            facts = conductor.close_batch(hosts, self._outcomes(task_vars, hosts), alive, undo=args["undo"])
+            if not args["undo"]:
+                self._expect_the_old_release(facts, task_vars)
+        result["halted"] = facts["halted"]
+        result["ansible_facts"] = {"seamless_rollout": facts}
+        if facts["halted"]:
+            self._display.warning(f"The rollout is halted. {facts['halted']}")
+        return result
+
+    def _expect_the_old_release(self, facts: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:
+        """Health checks of an undo must expect the release it goes back to, not the one that failed."""
+        variables = HostVariables(self, task_vars)
+        for host in facts["undo_hosts"]:
+            target = facts["hosts"][host]["target"]
+            facts["hosts"][host]["health"] = variables.get(host, "rollout_health", rollout_release=target) or []
+
+    @staticmethod
+    def _answers(task_vars: dict[str, t.Any], hosts: list[str], name: str) -> Outcomes:
+        return {host: plain(task_vars["hostvars"][host].get(name) or {}) for host in hosts}
+
+    def _outcomes(self, task_vars: dict[str, t.Any], hosts: list[str]) -> Outcomes:
+        """Say of each host whether its last step ran, and how long it was out of rotation by the balancers' own clocks."""
+        outcomes: Outcomes = {}
+        drained = self._answers(task_vars, hosts, "__rollout_drained")
+        enabled = self._answers(task_vars, hosts, "__rollout_enabled")
+        for host in hosts:
+            out = _times(drained[host])
+            back = _times(enabled[host])
+            seconds = [back[key] - out[key] for key in out if key in back]
+            outcomes[host] = {"finished": bool(enabled[host]), "seconds_out": max(seconds) if seconds else None, "at": time.time()}
+        return outcomes
+
+
+def _times(looped: dict[str, t.Any]) -> dict[str, float]:
+    """Return when each balancer changed the member's state: drained members by the first, enabled ones by the last."""
+    found: dict[str, float] = {}
+    for result in looped.get("results") or []:
+        item = result.get("item") or {}
+        for member in result.get("members") or []:
+            if member.get("at") and member.get("changed"):
+                found[f"{item.get('delegate')}|{member.get('backend')}|{member.get('name')}"] = float(member["at"])
+    return found

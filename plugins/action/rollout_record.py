@@ -1,0 +1,47 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as report
+from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
+from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        dummy, args = self.validate_argument_spec(
+            {
+                "step": {"type": "str", "required": True, "choices": ["failed", "restored", "finish"]},
+                "task": {"type": "str", "default": ""},
+                "outcome": {"type": "dict", "default": {}},
+                "undo": {"type": "bool", "default": False},
+            }
+        )
+        conductor = Conductor(plain(task_vars["hostvars"]["localhost"]["seamless_rollout"]))
+        host = str(task_vars["inventory_hostname"])
+        if args["step"] == "failed":
+            conductor.failed(host, args["task"], plain(args["outcome"]), undo=args["undo"])
+        elif args["step"] == "restored":
+            conductor.restored(host)
+        else:
+            data = conductor.finish(self._cleanup(task_vars, conductor.facts["finish_hosts"]))
+            self._display.display(report.result_text(data))
+            result["rollout"] = data
+            if data["state"] != "succeeded":
+                result.update(failed=True, msg=f"The rollout did not succeed ({data['state']}): {data['why']}")
+        return result
+
+    @staticmethod
+    def _cleanup(task_vars: dict[str, t.Any], hosts: list[str]) -> dict[str, dict[str, t.Any]]:
+        return {host: plain(task_vars["hostvars"][host].get("__rollout_cleanup") or {}) for host in hosts}

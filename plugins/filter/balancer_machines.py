@@ -1,0 +1,21 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
+from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import distinct_balancers, expand_balancers
+
+
+def balancer_machines(balancers: t.Sequence[t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> list[dict[str, t.Any]]:
+    return distinct_balancers({"": expand_balancers("", plain(balancers), plain(groups))})
+
+
+class FilterModule:
+    """Filters of seamless.rollout."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"balancer_machines": balancer_machines}

@@ -1,0 +1,85 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# BSD 2-Clause License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+# This module_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+
+
+@dataclasses.dataclass(frozen=True)
+class MemberRef:
+    """One member object in one pool on one balancer."""
+
+    balancer: str
+    backend: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.balancer}|{self.backend}|{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.backend}/{self.name} on {self.balancer}"
+
+
+@dataclasses.dataclass
+class Member:
+    """What a balancer says of a member. *admin* is ready, drain or maint; *health* is up, starting, down, nocheck or unknown."""
+
+    ref: MemberRef
+    address: str
+    port: int | None
+    admin: str
+    admin_source: str
+    health: str
+    fully_up: bool
+    check: str
+    weight: int | None
+    sessions: int | None
+    queued: int | None
+    total: int | None
+    agent: bool = False
+
+    @property
+    def serving(self) -> bool:
+        return self.admin == "ready" and self.health in ("up", "nocheck", "starting")
+
+
+class Driver:
+    """What a balancer must be able to do; everything else is the same for all and lives in ``member.py``.
+
+    ``set_state`` must read back what it wrote and raise SeamlessError when the balancer did not take it.
+    """
+
+    name = ""
+    drains = True
+    counts_sessions = True
+    checks_while_drained = True
+    knows_pools = True
+
+    def members(self) -> list[Member]:
+        """Return every member of every pool."""
+        raise NotImplementedError
+
+    def set_states(self, changes: t.Sequence[tuple[MemberRef, str]]) -> None:
+        """Bring members to ready, drain or maint, and verify it."""
+        raise NotImplementedError
+
+    def set_weight(self, ref: MemberRef, weight: int) -> None:
+        raise SeamlessError(f"driver {self.name} can't set weights: leave weight out.")
+
+    def shutdown_sessions(self, ref: MemberRef) -> None:
+        raise SeamlessError(f"driver {self.name} can't end sessions: use another on_timeout.")
+
+    def persist(self, path: str) -> None:
+        raise SeamlessError(f"driver {self.name} has no state to keep: leave persist_state out.")
+
+    def hints(self, members: t.Sequence[Member]) -> list[str]:
+        """Return what an operator should know of the set-up before relying on it."""
+        return []

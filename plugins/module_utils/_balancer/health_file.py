@@ -1,0 +1,54 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# BSD 2-Clause License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+# This module_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils import _files, _health
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, MemberRef
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+
+
+class HealthFile(Driver):
+    """Any balancer with health checks: while a file exists, the application's health endpoint answers 503.
+
+    The file lives on the application's host, so this driver runs there. It sees no pool and no other member.
+    """
+
+    name = "health_file"
+    counts_sessions = False
+    knows_pools = False
+
+    def __init__(self, path: str, name: str, owner: str, check_url: str | None) -> None:
+        self.path = path
+        self.ref = MemberRef("health file", path, name)
+        self.owner = owner
+        self.check_url = check_url
+
+    def members(self) -> list[Member]:
+        out = os.path.lexists(self.path)
+        return [Member(self.ref, "", None, "drain" if out else "ready", "runtime", *self._health(out), None, None, None, None)]
+
+    def _health(self, out: bool) -> tuple[str, bool, str]:
+        """Ask the health endpoint where one is known: it must say what the file says."""
+        if not self.check_url:
+            return "nocheck", True, ""
+        result = _health.probe_once(_health.validate_probes([{"url": self.check_url, "status": "2xx"}]))[0]
+        return ("up" if result["ok"] else "down"), bool(result["ok"]), str(result["detail"])
+
+    def set_states(self, changes: t.Sequence[tuple[MemberRef, str]]) -> None:
+        for dummy, state in changes:
+            if state == "ready":
+                os.unlink(self.path)
+                _files.sync_directory(os.path.dirname(self.path))
+            else:
+                _files.make_directory(os.path.dirname(self.path))
+                _files.write_atomically(self.path, json.dumps({"owner": self.owner}).encode() + b"\n")
+        if self.members()[0].admin != ("ready" if changes and changes[-1][1] == "ready" else "drain"):
+            raise SeamlessError(f"{self.path} is not what it was just made: something else creates or removes it.")

@@ -1,0 +1,65 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# BSD 2-Clause License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+# This module_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Member
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import DEFAULT_DIRECTORY, Records
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import open_drivers
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "driver": {"type": "str", "choices": ["haproxy", "health_file"], "default": "haproxy"},
+    "socket": {"type": "list", "elements": "str", "default": []},
+    "backend": {"type": "list", "elements": "str", "default": []},
+    "owner": {"type": "str", "default": "ansible"},
+    "state_dir": {"type": "path", "default": DEFAULT_DIRECTORY},
+    "path": {"type": "path"},
+    "check_url": {"type": "str"},
+}
+
+
+def describe(member: Member, record: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+    """Return *member* as data. ``operator`` means: out of service, and not by anybody who left a record."""
+    return {
+        "name": member.ref.name,
+        "address": member.address,
+        "port": member.port,
+        "admin": member.admin,
+        "admin_source": member.admin_source,
+        "health": member.health,
+        "check": member.check,
+        "weight": member.weight,
+        "sessions": member.sessions,
+        "queued": member.queued,
+        "total": member.total,
+        "drained_by": record.get("owner") if record else None,
+        "operator": member.admin != "ready" and not record,
+    }
+
+
+def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+    """Read pools and members of the balancers on this machine. Changes nothing."""
+    records = Records(params["state_dir"])
+    pools: dict[tuple[str, str], list[dict[str, t.Any]]] = {}
+    serving: dict[tuple[str, str], int] = {}
+    hints: list[str] = []
+    for driver in open_drivers(params):
+        members = driver.members()
+        hints += driver.hints(members)
+        for member in members:
+            key = (member.ref.balancer, member.ref.backend)
+            pools.setdefault(key, []).append(describe(member, records.get(member.ref)))
+            serving[key] = serving.get(key, 0) + member.serving
+    return {
+        "changed": False,
+        "pools": [
+            {"balancer": key[0], "backend": key[1], "members": members, "up": serving[key], "total": len(members)}
+            for key, members in pools.items()
+        ],
+        "hints": hints,
+    }

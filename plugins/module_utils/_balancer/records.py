@@ -1,0 +1,52 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# BSD 2-Clause License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+# This module_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import time
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils import _files
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import MemberRef
+
+DEFAULT_DIRECTORY = "/var/lib/seamless-rollout/balancer"
+
+
+class Records:
+    """Who took which member out, on the machine that the balancer runs on. Written before the drain, removed after the enable."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = _files.expand(directory)
+
+    def _path(self, ref: MemberRef) -> str:
+        readable = "".join(char if char.isalnum() or char in "._-" else "_" for char in f"{ref.backend}-{ref.name}")[:80]
+        return os.path.join(self.directory, f"{readable}-{hashlib.sha256(ref.key.encode()).hexdigest()[:12]}.json")
+
+    def get(self, ref: MemberRef) -> dict[str, t.Any] | None:
+        return t.cast("dict[str, t.Any] | None", _files.read_json(self._path(ref)))
+
+    def put(self, ref: MemberRef, record: t.Mapping[str, t.Any]) -> None:
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        _files.write_json(self._path(ref), {"balancer": ref.balancer, "backend": ref.backend, "name": ref.name, "at": at, **record})
+
+    def remove(self, ref: MemberRef) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path(ref))
+
+    @contextlib.contextmanager
+    def exclusive(self) -> t.Iterator[None]:
+        """Let one caller at a time judge the capacity and drain, so that two can't both take the last but one."""
+        _files.make_directory(self.directory)
+        handle = os.open(os.path.join(self.directory, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)

@@ -1,0 +1,54 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# BSD 2-Clause License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+# This module_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
+
+_CAPISTRANO = re.compile(r"\d{14}\Z")
+_ANSISTRANO = re.compile(r"\d{14}Z\Z")
+_DEPLOYER = re.compile(r"\d+\Z")
+
+
+def layout(store: Store) -> str:
+    """Say whose tree this is, by what only that tool leaves: seamless, capistrano, deployer, ansistrano, unknown or none."""
+    if not os.path.isdir(store.root):
+        return "none"
+    if os.path.isdir(store.records):
+        return "seamless"
+    names = store.foreign()
+    if os.path.isdir(os.path.join(store.root, ".dep")):
+        return "deployer"
+    if os.path.exists(os.path.join(store.root, "revisions.log")) or any(_CAPISTRANO.match(name) for name in names):
+        return "capistrano"
+    if any(_ANSISTRANO.match(name) for name in names):
+        return "ansistrano"
+    return "unknown" if names or os.path.lexists(store.link_path("current")) else "none"
+
+
+def foreign_releases(store: Store) -> list[dict[str, t.Any]]:
+    """Return the releases that another tool put here, oldest first by their names: never by mtime, which any write changes.
+
+    They can be switched to and from, and are never pruned.
+    """
+    found = []
+    for name in store.foreign():
+        origin = (
+            "capistrano"
+            if _CAPISTRANO.match(name)
+            else "ansistrano"
+            if _ANSISTRANO.match(name)
+            else "deployer"
+            if _DEPLOYER.match(name) and os.path.isdir(os.path.join(store.root, ".dep"))
+            else "unknown"
+        )
+        bad = os.path.exists(os.path.join(store.releases, name, "BAD_RELEASE"))
+        found.append({"id": name, "managed": False, "origin": origin, "state": "bad" if bad else "ready", "digest": None})
+    return sorted(found, key=lambda item: (not item["id"].rstrip("Z").isdigit(), int(item["id"].rstrip("Z") or 0) if item["id"].rstrip("Z").isdigit() else 0, item["id"]))

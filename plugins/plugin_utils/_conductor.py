@@ -1,0 +1,168 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+"""Record, then gate: what the controller writes down and decides between batches.
+
+Ansible's own stop keywords don't stop a roll reliably once a block has a rescue, and don't count unreachable hosts. So the
+planned batch is recorded before anything risky, its outcome afterwards, and the decision is made here from the record.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as report
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
+
+Facts = t.Dict[str, t.Any]
+
+BAD_STATES = ("failed", "unreachable", "rollback_failed")
+
+
+class Conductor:
+    """Moves one rollout along, from its facts and its ledger."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.ledger = Ledger(facts["state_dir"])
+        self.id = facts["id"]
+
+    def staged(self, outcomes: t.Mapping[str, t.Mapping[str, t.Any]]) -> Facts:
+        """Judge the staging: nothing has been touched yet, so one host that can't have the release stops everything."""
+        digests: dict[str, list[str]] = {}
+        for host, outcome in outcomes.items():
+            if outcome.get("failed") or not outcome.get("digest"):
+                self._fail(host, f"staging: {outcome.get('msg', 'the host gave no answer')}", outcome, drained=False)
+            else:
+                digests.setdefault(str(outcome["digest"]), []).append(host)
+        if len(digests) > 1:
+            for host in (name for names in digests.values() for name in names):
+                self._fail(host, "staging: the hosts hold different bytes under one release", {}, drained=False)
+        failed = self.facts["failed"] = self._failed(outcomes)
+        if failed:
+            reasons = "; ".join(f"{host}: {row['detail']}" for host, row in self.ledger.hosts(self.id).items() if host in failed)
+            self._halt(f"no host was touched, the release could not be staged everywhere. {reasons}", undo=False)
+        return self.facts
+
+    def open_batch(self, hosts: t.Sequence[str], *, undo: bool) -> bool:
+        """Record the batch before anything risky happens; return whether it may start."""
+        if self.facts["halted"] and not undo:
+            return False
+        for host in hosts:
+            self.ledger.update_host(self.id, host, state="rolling_back" if undo else "in_flight", detail="", drained=1)
+        return True
+
+    def failed(self, host: str, step: str, outcome: t.Mapping[str, t.Any], *, undo: bool) -> None:
+        """Record why *host* failed, at the moment it does."""
+        message = str(outcome.get("msg") or outcome.get("stderr") or "no message")
+        results = outcome.get("results")
+        if isinstance(results, list):
+            messages = [str(item.get("msg")) for item in results if isinstance(item, dict) and item.get("failed")]
+            message = "; ".join(messages) or message
+        self._fail(host, f"{step}: {message}", outcome, drained=True, undo=undo)
+
+    def _fail(self, host: str, detail: str, outcome: t.Mapping[str, t.Any], *, drained: bool, undo: bool = False) -> None:
+        state = "unreachable" if outcome.get("unreachable") or outcome.get("unreachable_host") else "failed"
+        if undo:
+            state = "rollback_failed"
+        self.ledger.update_host(self.id, host, state=state, detail=detail, **({} if drained else {"drained": 0}))
+
+    def restored(self, host: str) -> None:
+        """Record that a host which failed before its switch is back in rotation, unchanged."""
+        self.ledger.update_host(self.id, host, drained=0)
+
+    def close_batch(
+        self, hosts: t.Sequence[str], outcomes: t.Mapping[str, t.Mapping[str, t.Any]], alive: t.Container[str], *, undo: bool
+    ) -> Facts:
+        """Record the outcome of every planned host, then decide: go on, or halt (and undo)."""
+        recorded = self.ledger.hosts(self.id)
+        for host in hosts:
+            state = recorded[host]["state"]
+            if state in BAD_STATES:
+                continue
+            outcome = outcomes.get(host) or {}
+            if host not in alive or not outcome.get("finished"):
+                self._fail(host, "lost in the middle of its batch", {"unreachable": True}, drained=True, undo=undo)
+                continue
+            self.ledger.update_host(
+                self.id, host, state="rolled_back" if undo else "done", detail="", drained=0, seconds_out=outcome.get("seconds_out")
+            )
+        if not undo:
+            failed = self.facts["failed"] = self._failed()
+            budget = self.facts["max_fail"]
+            stop = len(failed) > budget or (bool(failed) and self.facts["on_failure"] != "continue")
+            if stop and not self.facts["halted"]:
+                reasons = "; ".join(f"{host}: {self.ledger.hosts(self.id)[host]['detail']}" for host in failed)
+                self._halt(f"{len(failed)} failed, {budget} may: {reasons}" if budget else reasons, undo=True)
+        return self.facts
+
+    def _failed(self, among: t.Container[str] | None = None) -> list[str]:
+        return [
+            host for host, row in self.ledger.hosts(self.id).items() if row["state"] in BAD_STATES and (among is None or host in among)
+        ]
+
+    def _halt(self, why: str, *, undo: bool) -> None:
+        self.facts["halted"] = why
+        self.facts["roll_hosts"] = []
+        self.facts["preview_hosts"] = []
+        action = self.facts["on_failure"]
+        self.ledger.set_state(self.id, "paused" if action == "pause" and undo else "running", halted=why)
+        if undo and action == "rollback":
+            self._plan_undo()
+
+    def _plan_undo(self) -> None:
+        """Still-drained hosts first (they give capacity back at once), then the most recently updated ones."""
+        touched = [
+            row for row in self.ledger.hosts(self.id).values() if row["state"] in ("done", "failed", "unreachable", "in_flight")
+        ]
+        back = [row for row in touched if row["from_release"] and row["from_release"] != row["to_release"]]
+        stuck = [row["host"] for row in touched if row not in back]
+        drained = [row["host"] for row in back if row["drained"]]
+        updated = sorted((row for row in back if not row["drained"]), key=lambda row: -row["updated_at"])
+        self.facts["undo_hosts"] = drained + [row["host"] for row in updated if row["state"] == "done"]
+        size = self.facts.get("undo_max_parallel") or self.facts["max_unavailable"]
+        self.facts["undo_serial"] = [size]
+        for row in back:
+            self.facts["hosts"][row["host"]]["target"] = row["from_release"]
+        for host in stuck:
+            self.ledger.event(self.id, "cannot_undo", host, reason="there is no earlier release on this host")
+        self.ledger.set_state(self.id, "rolling_back", halted=self.facts["halted"])
+
+    def finish(self, cleanup: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+        """Settle the final state, write the report and return it."""
+        rows = self.ledger.hosts(self.id)
+        for host, outcome in cleanup.items():
+            if outcome.get("failed"):
+                self.ledger.event(self.id, "cleanup_failed", host, reason=str(outcome.get("msg")))
+        unfinished = [host for host, row in rows.items() if row["state"] in ("pending", "in_flight")]
+        bad = [host for host, row in rows.items() if row["state"] in BAD_STATES]
+        undone = [host for host, row in rows.items() if row["state"] == "rolled_back"]
+        why = self.facts["halted"]
+        if self.facts["mode"] == "preview" and not bad and not why:
+            state = "succeeded"
+        elif not why and not bad and not unfinished:
+            state = "succeeded"
+        elif any(rows[host]["state"] == "rollback_failed" for host in rows):
+            state = "rollback_failed"
+        elif why and undone and not bad:
+            state = "rolled_back"
+        elif why and self.facts["on_failure"] == "pause":
+            state = "paused"
+        else:
+            state = "failed"
+            why = why or f"failed: {', '.join(bad)}" + (f"; not updated: {', '.join(unfinished)}" if unfinished else "")
+        self.ledger.set_state(self.id, state, halted=why or None)
+        rollout = self.ledger.rollout(self.id)
+        if rollout is None:
+            raise KeyError(self.id)
+        data = report.result_data(rollout, self.ledger.hosts(self.id), self.ledger.events(self.id))
+        data["report"] = report.write_reports(self.facts["state_dir"], data)
+        return data
+
+    def bake(self, seconds: float, sleep: t.Callable[[float], None] = time.sleep) -> None:
+        self.ledger.event(self.id, "baking", seconds=seconds)
+        sleep(seconds)

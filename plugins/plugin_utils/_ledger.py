@@ -1,0 +1,167 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+"""The controller's record of rollouts: one SQLite file per application. What it says is intent and outcome; what a host
+really runs is on the host, and what is in rotation is in the balancer: those are read, never remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+import typing as t
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS rollouts (
+    id TEXT PRIMARY KEY, app TEXT NOT NULL, release TEXT, mode TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
+    owner TEXT NOT NULL, controller TEXT NOT NULL, pid INTEGER NOT NULL, process_start TEXT NOT NULL, started_at REAL NOT NULL,
+    finished_at REAL, halted TEXT, plan TEXT NOT NULL DEFAULT '{}'
+);
+CREATE TABLE IF NOT EXISTS hosts (
+    rollout_id TEXT NOT NULL REFERENCES rollouts(id), host TEXT NOT NULL, position INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL,
+    from_release TEXT, to_release TEXT, detail TEXT NOT NULL DEFAULT '', drained INTEGER NOT NULL DEFAULT 0, seconds_out REAL,
+    updated_at REAL NOT NULL, PRIMARY KEY (rollout_id, host)
+);
+CREATE TABLE IF NOT EXISTS events (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, rollout_id TEXT NOT NULL, at REAL NOT NULL, host TEXT, event TEXT NOT NULL,
+    detail TEXT NOT NULL DEFAULT '{}'
+);
+"""
+
+ACTIVE_STATES = ("planned", "running", "paused", "rolling_back")
+HOST_COLUMNS = ("state", "from_release", "to_release", "detail", "drained", "seconds_out", "position")
+
+
+def default_state_dir(app: str, chosen: str | None = None) -> str:
+    """Return the directory that keeps ledger, cache and reports of *app* (``$XDG_STATE_HOME`` or ``~/.local/state``)."""
+    base = chosen or os.path.join(os.environ.get("XDG_STATE_HOME") or "~/.local/state", "seamless-rollout")
+    return os.path.join(os.path.expanduser(base), app)
+
+
+def process_start(pid: int) -> str:
+    """Return what tells this process from a later one with the same number, or "" when it doesn't run."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            started = file.read().rpartition(")")[2].split()[19]
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return f"{file.read().strip()}:{started}"
+    except OSError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "unknown"
+
+
+class Ledger:
+    """One application's ledger. Every method is one transaction and safe between processes."""
+
+    def __init__(self, state_dir: str) -> None:
+        self.path = os.path.join(state_dir, "ledger.sqlite3")
+        os.makedirs(state_dir, mode=0o700, exist_ok=True)
+        with self._open() as connection:
+            connection.executescript(_SCHEMA)
+
+    @contextlib.contextmanager
+    def _open(self) -> t.Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self.path, timeout=30)
+        connection.row_factory = sqlite3.Row
+        try:
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+    def begin(self, rollout: t.Mapping[str, t.Any]) -> None:
+        """Record a rollout, or that another process goes on with it."""
+        columns = ("id", "app", "release", "mode", "state", "reason", "owner", "controller", "pid", "process_start", "started_at")
+        with self._open() as connection:
+            connection.execute(
+                f"INSERT INTO rollouts ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
+                "ON CONFLICT (id) DO UPDATE SET state=excluded.state, pid=excluded.pid, process_start=excluded.process_start, "
+                "owner=excluded.owner, controller=excluded.controller, halted=NULL, finished_at=NULL",
+                [rollout[column] for column in columns],
+            )
+
+    def save_plan(self, rollout_id: str, plan: t.Mapping[str, t.Any]) -> None:
+        """Record the plan and its hosts; hosts that an interrupted run had recorded keep nothing but their way back."""
+        now = time.time()
+        with self._open() as connection:
+            connection.execute("UPDATE rollouts SET plan=?, state='running' WHERE id=?", (json.dumps(plan), rollout_id))
+            for position, (host, entry) in enumerate(plan["hosts"].items()):
+                connection.execute(
+                    "INSERT INTO hosts (rollout_id, host, position, state, from_release, to_release, detail, updated_at) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (rollout_id, host) DO UPDATE SET "
+                    "state=CASE WHEN excluded.state='skipped' AND hosts.state='done' THEN 'done' ELSE excluded.state END, "
+                    "position=excluded.position, detail=excluded.detail, updated_at=excluded.updated_at, "
+                    "from_release=COALESCE(hosts.from_release, excluded.from_release), to_release=excluded.to_release",
+                    (rollout_id, host, position, entry["state"], entry["from"], entry["target"], entry["detail"], now),
+                )
+
+    def update_host(self, rollout_id: str, host: str, **changes: t.Any) -> None:
+        """Change columns of one host: state, detail, drained, seconds_out …"""
+        unknown = set(changes) - set(HOST_COLUMNS)
+        if unknown:
+            raise ValueError(f"no such columns: {', '.join(sorted(unknown))}")
+        with self._open() as connection:
+            connection.execute(
+                f"UPDATE hosts SET {', '.join(f'{name}=?' for name in changes)}, updated_at=? WHERE rollout_id=? AND host=?",
+                [*changes.values(), time.time(), rollout_id, host],
+            )
+            self._event(connection, rollout_id, host, str(changes.get("state", "note")), changes)
+
+    def set_state(self, rollout_id: str, state: str, *, halted: str | None = None) -> None:
+        finished = None if state in ACTIVE_STATES else time.time()
+        with self._open() as connection:
+            connection.execute(
+                "UPDATE rollouts SET state=?, finished_at=?, halted=COALESCE(?, halted) WHERE id=?", (state, finished, halted, rollout_id)
+            )
+            self._event(connection, rollout_id, None, state, {"halted": halted} if halted else {})
+
+    def event(self, rollout_id: str, event: str, host: str | None = None, **detail: t.Any) -> None:
+        with self._open() as connection:
+            self._event(connection, rollout_id, host, event, detail)
+
+    @staticmethod
+    def _event(connection: sqlite3.Connection, rollout_id: str, host: str | None, event: str, detail: t.Mapping[str, t.Any]) -> None:
+        connection.execute(
+            "INSERT INTO events (rollout_id, at, host, event, detail) VALUES (?, ?, ?, ?, ?)",
+            (rollout_id, time.time(), host, event, json.dumps(dict(detail))),
+        )
+
+    def rollout(self, rollout_id: str) -> dict[str, t.Any] | None:
+        with self._open() as connection:
+            row = connection.execute("SELECT * FROM rollouts WHERE id=?", (rollout_id,)).fetchone()
+        return dict(row) if row else None
+
+    def rollouts(self, limit: int = 20) -> list[dict[str, t.Any]]:
+        """Return the newest rollouts, newest first."""
+        with self._open() as connection:
+            rows = connection.execute("SELECT * FROM rollouts ORDER BY started_at DESC, rowid DESC LIMIT ?", (limit,)).fetchall()
+        return [dict(row) for row in rows]
+
+    def unfinished(self) -> list[dict[str, t.Any]]:
+        """Return rollouts that never came to an end, each with ``alive``: whether the process that ran it still runs."""
+        return [
+            {**row, "alive": row["state"] != "paused" and process_start(row["pid"]) == row["process_start"]}
+            for row in self.rollouts(limit=1000)
+            if row["state"] in ACTIVE_STATES
+        ]
+
+    def hosts(self, rollout_id: str) -> dict[str, dict[str, t.Any]]:
+        with self._open() as connection:
+            rows = connection.execute("SELECT * FROM hosts WHERE rollout_id=? ORDER BY position", (rollout_id,)).fetchall()
+        return {row["host"]: dict(row) for row in rows}
+
+    def events(self, rollout_id: str) -> list[dict[str, t.Any]]:
+        with self._open() as connection:
+            rows = connection.execute("SELECT * FROM events WHERE rollout_id=? ORDER BY number", (rollout_id,)).fetchall()
+        return [{**dict(row), "detail": json.loads(row["detail"])} for row in rows]

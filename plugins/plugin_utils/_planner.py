@@ -1,0 +1,296 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+"""From variables, hosts and balancers to the facts that the other plays of a rollout follow."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import secrets
+import time
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as report
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir, process_start
+from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import Plan, make_plan
+from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import DEFAULTS, Settings, read_settings
+
+if t.TYPE_CHECKING:
+    from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
+
+Facts = t.Dict[str, t.Any]
+
+
+class Planner:
+    """Makes the ``seamless_rollout`` facts in two steps: what is wanted, then what has to be done."""
+
+    def __init__(self, variables: HostVariables, *, check_mode: bool, show_only: bool) -> None:
+        self._variables = variables
+        self._dry = check_mode or show_only
+        self.text = ""
+        self.public: dict[str, t.Any] = {}
+
+    def _settings(self, mode: str, host: str) -> tuple[Settings, dict[str, t.Any]]:
+        values = self._variables.all_rollout(host)
+        return read_settings(values, mode), values
+
+    def read(self, mode: str, *, targets: list[str], groups: t.Mapping[str, t.Sequence[str]]) -> Facts:
+        """Check every variable of every host, pin the source, and name the rollout. Touches no host."""
+        settings, values = self._settings(mode, targets[0])
+        state_dir = default_state_dir(settings.app, values.get("rollout_state_dir"))
+        problems: list[str] = []
+        calls: dict[str, list[dict[str, t.Any]]] = {}
+        for host in targets:
+            host_values = values if host == targets[0] else self._variables.all_rollout(host)
+            if host != targets[0]:
+                read_settings(host_values, mode)
+            calls[host] = preflight.expand_balancers(host, host_values.get("rollout_balancers") or [], groups)
+        problems += preflight.unknown_machines(calls, set(groups.get("all", [])))
+        if settings.mode in ("release", "preview") and settings.source is None:
+            problems.append(
+                "rollout_source is not set: say where the release comes from, for example "
+                "{type: directory, path: build/}; or set rollout_update_role to update with a role of your own."
+            )
+        if problems:
+            raise SeamlessError("\n".join(problems))
+        rollout_id, dead = self._identity(settings, state_dir)
+        resolved: dict[str, t.Any] = {}
+        if settings.source is not None and settings.mode in ("release", "preview"):
+            release = source.resolve(
+                settings.source, app=settings.app, release=str(settings.release), rollout_id=rollout_id, state_dir=state_dir
+            )
+            resolved = {"digest": release.digest, "revision": release.revision, "files": release.files, "bytes": release.bytes}
+        return {
+            "id": rollout_id,
+            "app": settings.app,
+            "release": settings.release,
+            "mode": settings.mode,
+            "root": settings.root,
+            "state_dir": state_dir,
+            "owner": f"{getpass.getuser()}@{platform.node()}",
+            "takeover": dead,
+            "targets": targets,
+            "calls": calls,
+            "balancers": preflight.distinct_balancers(calls),
+            "resolved": resolved,
+            "dry": self._dry,
+            "stage_hosts": [],
+            "roll_hosts": [],
+            "serial": [1],
+            "undo_hosts": [],
+            "undo_serial": [1],
+            "finish_hosts": [],
+            "halted": "",
+            "hosts": {},
+        }
+
+    def _identity(self, settings: Settings, state_dir: str) -> tuple[str, list[str]]:
+        """Return the id of this rollout, an interrupted one's where this goes on with it, and the ids that died here."""
+        new = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
+        if not os.path.exists(os.path.join(state_dir, "ledger.sqlite3")):
+            return new, []
+        dead = [row for row in Ledger(state_dir).unfinished() if not row["alive"] and row["controller"] == platform.node()]
+        mine = [row["id"] for row in dead if row["release"] == settings.release and row["mode"] == settings.mode]
+        return (mine[0] if mine else new), [row["id"] for row in dead]
+
+    def plan(self, facts: Facts, *, surveys: t.Mapping[str, dict[str, t.Any]], balancers: t.Sequence[dict[str, t.Any]]) -> Facts:
+        """Judge what hosts and balancers answered and decide who is updated when. Raises SeamlessError to refuse."""
+        targets: list[str] = facts["targets"]
+        settings, values = self._settings(facts["mode"], targets[0])
+        findings = preflight.Findings()
+        answers = self._answers(surveys, findings)
+        infos = self._balancer_answers(facts, balancers, findings)
+        target, digest = self._target(facts, settings, answers, findings)
+        views = []
+        rotations: dict[str, preflight.InRotation] = {}
+        for host in targets:
+            survey = answers.get(host)
+            rotation = preflight.judge_rotation(
+                host,
+                facts["calls"][host],
+                infos,
+                app=settings.app,
+                address=self._variables.get(host, "ansible_host"),
+                max_unavailable=settings.max_unavailable,
+                min_available=settings.min_available,
+                findings=findings,
+            )
+            rotations[host] = rotation
+            if survey is not None and settings.mode != "update":
+                if not values.get("rollout_adopt"):
+                    preflight.check_current(host, survey, settings.root, findings)
+                if target and settings.mode in ("release", "preview"):
+                    preflight.check_immutable(host, survey, target, digest, findings)
+            may_skip = settings.mode in ("release", "rollback", "promote") and not settings.force
+            views.append(preflight.host_view(host, survey, rotation, target=target, digest=digest, may_skip=may_skip))
+        try:
+            plan = make_plan(
+                views,
+                batch=settings.batch,
+                canary=0 if settings.mode == "rollback" else settings.canary,
+                max_unavailable=settings.max_unavailable,
+                min_available=settings.min_available,
+                max_parallel=settings.max_parallel,
+                max_fail=settings.max_fail,
+            )
+        except SeamlessError as exc:
+            findings.problems.append(str(exc))
+            raise SeamlessError(_refusal(findings)) from exc
+        lost = [view.name for view in views if not view.reachable]
+        if lost and len(lost) > plan.max_fail:
+            findings.problems.append(
+                f"{', '.join(lost)} can't be reached and rollout_max_fail is {values.get('rollout_max_fail', 0)}: repair them, leave them "
+                f"out with --limit, or set rollout_max_fail to {len(lost)}."
+            )
+        if findings.problems:
+            raise SeamlessError(_refusal(findings))
+        plan.notes.extend(dict.fromkeys(findings.notes))
+        self._fill(facts, settings, plan, answers, rotations, target=target, digest=digest)
+        self.text = report.plan_text(facts, plan, settings, dry=self._dry)
+        self.public = report.plan_public(facts, plan)
+        if not self._dry:
+            self._record(facts, settings)
+        return facts
+
+    def _answers(self, surveys: t.Mapping[str, dict[str, t.Any]], findings: preflight.Findings) -> dict[str, dict[str, t.Any]]:
+        answers = {}
+        for host, answer in surveys.items():
+            if not answer.get("failed") and not answer.get("unreachable"):
+                answers[host] = answer.get("survey") or {}
+            elif not (answer.get("unreachable") or answer.get("unreachable_host")):
+                findings.problems.append(f"{host}: {answer.get('msg', 'failed without a message')}")
+        return answers
+
+    def _balancer_answers(
+        self, facts: Facts, results: t.Sequence[dict[str, t.Any]], findings: preflight.Findings
+    ) -> dict[str, dict[str, t.Any]]:
+        infos = {}
+        for call, answer in zip(facts["balancers"], results):
+            if answer.get("failed") or answer.get("unreachable"):
+                findings.problems.append(f"balancer {call['delegate']}: {answer.get('msg', 'no answer')}")
+                infos[preflight.balancer_key(call)] = {"pools": [], "broken": True}
+            else:
+                infos[preflight.balancer_key(call)] = answer
+                findings.notes += [f"{call['delegate']}: {warning}" for warning in answer.get("hints") or []]
+        return {key: info for key, info in infos.items() if not info.get("broken")}
+
+    def _target(
+        self, facts: Facts, settings: Settings, answers: t.Mapping[str, dict[str, t.Any]], findings: preflight.Findings
+    ) -> tuple[str | None, str | None]:
+        """Return the release that every host shall run and its digest where that is known."""
+        if settings.mode in ("release", "preview"):
+            return settings.release, facts["resolved"].get("digest")
+        if settings.mode == "update":
+            return None, None
+        if settings.mode == "promote":
+            previews = {str(survey.get("preview")) for survey in answers.values()}
+            if len(previews) != 1 or previews == {"None"}:
+                findings.problems.append(
+                    f"the hosts don't preview one and the same release ({', '.join(sorted(previews))}): run the preview playbook first."
+                )
+                return None, None
+            target: str | None = previews.pop()
+        else:
+            target = self._variables.get(facts["targets"][0], "rollout_to") or preflight.rollback_target(answers)
+            if target is None:
+                findings.problems.append("no release is marked good on these hosts besides the one they run: name one with -e rollout_to=ID.")
+                return None, None
+        missing = preflight.hosts_without(answers, str(target))
+        if missing:
+            findings.problems.append(f"{', '.join(missing)} can't switch to {target}: the release isn't there. Name one that all hosts have.")
+        return str(target), None
+
+    def _fill(
+        self,
+        facts: Facts,
+        settings: Settings,
+        plan: Plan,
+        answers: t.Mapping[str, dict[str, t.Any]],
+        rotations: t.Mapping[str, preflight.InRotation],
+        *,
+        target: str | None,
+        digest: str | None,
+    ) -> None:
+        known = Ledger(facts["state_dir"]).hosts(facts["id"]) if not self._dry else {}
+        for host in facts["targets"]:
+            survey = answers.get(host)
+            current = preflight.current_release(survey or {})
+            record = preflight.record_of(survey or {}, target) or {}
+            earlier = known.get(host, {}).get("from_release")
+            way_back = (earlier or (survey or {}).get("previous")) if current == target else current
+            staged = bool(target) and bool(digest) and record.get("digest") == digest and record.get("state") not in (None, "staged")
+            state = "unreachable" if survey is None else "skipped" if host in plan.skipped else "pending"
+            facts["hosts"][host] = {
+                "from": way_back,
+                "current": current,
+                "target": target,
+                "state": state,
+                "detail": plan.skipped.get(host, ""),
+                "stage": state == "pending" and settings.mode in ("release", "preview") and not staged,
+                "balancers": rotations[host].calls,
+                "drained": rotations[host].ours,
+                "releases": [
+                    {"id": item.get("id"), "digest": item.get("digest"), "state": item.get("state")}
+                    for item in (survey or {}).get("releases") or []
+                ],
+                "keep": settings.keep_releases,
+            }
+            if settings.mode in ("rollback", "promote"):
+                facts["hosts"][host]["health"] = self._variables.get(host, "rollout_health", rollout_release=target) or []
+        facts["release"] = target
+        facts["canary"] = plan.canary
+        facts["max_fail"] = plan.max_fail
+        facts["batches"] = plan.batches
+        facts["max_unavailable"] = plan.max_unavailable
+        facts["on_failure"] = self._on_failure(settings, facts, plan)
+        if self._dry:
+            return
+        facts["stage_hosts"] = [host for host in facts["targets"] if facts["hosts"][host]["stage"]]
+        facts["roll_hosts"] = plan.order if settings.mode != "preview" else []
+        facts["serial"] = plan.serial or [1]
+        facts["preview_hosts"] = plan.order if settings.mode == "preview" else []
+        facts["finish_hosts"] = [host for host in facts["targets"] if host in answers]
+
+    def _on_failure(self, settings: Settings, facts: Facts, plan: Plan) -> str:
+        if settings.on_failure == "rollback" and settings.mode not in ("release", "promote"):
+            plan.notes.append(f"rollout_on_failure is rollback: there is no release to go back to in mode {settings.mode}, a failure stops.")
+            return "stop"
+        return settings.on_failure
+
+    def _record(self, facts: Facts, settings: Settings) -> None:
+        ledger = Ledger(facts["state_dir"])
+        pid = os.getppid()
+        for dead in facts["takeover"]:
+            if dead != facts["id"]:
+                ledger.set_state(dead, "superseded", halted=f"its process is gone; {facts['id']} took over")
+        ledger.begin(
+            {
+                "id": facts["id"],
+                "app": facts["app"],
+                "release": facts["release"],
+                "mode": facts["mode"],
+                "state": "planned",
+                "reason": settings.reason,
+                "owner": facts["owner"],
+                "controller": platform.node(),
+                "pid": pid,
+                "process_start": process_start(pid),
+                "started_at": time.time(),
+            }
+        )
+        ledger.save_plan(facts["id"], {"hosts": facts["hosts"], "batches": facts["batches"], "canary": facts["canary"]})
+
+
+def _refusal(findings: preflight.Findings) -> str:
+    return "The rollout was refused, nothing was touched:\n" + "\n".join(f"- {problem}" for problem in findings.problems)
+
+
+__all__ = ["DEFAULTS", "Planner"]

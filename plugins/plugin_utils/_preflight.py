@@ -1,0 +1,232 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+"""Judges what was read from hosts and balancers before anything is touched. Pure: facts in, findings out."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import HostView, budget
+
+
+@dataclasses.dataclass
+class Findings:
+    """Everything that speaks against a start, and everything the operator should know."""
+
+    problems: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def expand_balancers(host: str, balancers: t.Sequence[t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> list[dict[str, t.Any]]:
+    """Return one call a balancer machine: where the module runs for *host*, and with what."""
+    calls = []
+    for balancer in balancers:
+        hosts = balancer.get("hosts")
+        names = [hosts] if isinstance(hosts, str) else list(hosts or [])
+        machines = [machine for name in names for machine in groups.get(name, [name])] or [host]
+        for machine in dict.fromkeys(machines):
+            call = {key: value for key, value in balancer.items() if key not in ("hosts", "member")}
+            calls.append({**call, "delegate": machine, "member": str(balancer.get("member") or host)})
+    return calls
+
+
+def balancer_key(call: t.Mapping[str, t.Any]) -> str:
+    return f"{call['delegate']}|{call['driver']}|{call.get('socket')}|{call.get('backend')}"
+
+
+def distinct_balancers(calls_by_host: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]) -> list[dict[str, t.Any]]:
+    """Return every balancer that can be asked for its pools, once."""
+    found: dict[str, dict[str, t.Any]] = {}
+    for calls in calls_by_host.values():
+        for call in calls:
+            if call["driver"] != "health_file":
+                found.setdefault(balancer_key(call), {key: value for key, value in call.items() if key != "member"})
+    return list(found.values())
+
+
+def unknown_machines(calls_by_host: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]], inventory: t.Collection[str]) -> list[str]:
+    """Return a sentence for every ``hosts`` of a balancer that is neither a group nor a host of the inventory."""
+    sentences = []
+    machines = dict.fromkeys(call["delegate"] for calls in calls_by_host.values() for call in calls)
+    for machine in machines:
+        if machine not in inventory and machine not in ("localhost", "127.0.0.1"):
+            near = difflib.get_close_matches(machine, list(inventory), n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            sentences.append(f"rollout_balancers: hosts is {machine!r}, which is neither a group nor a host of the inventory.{hint}")
+    return sentences
+
+
+def find_member(info: t.Mapping[str, t.Any], member: str, address: str | None) -> list[tuple[dict[str, t.Any], dict[str, t.Any]]]:
+    """Return (pool, member) for every pool in *info* that holds *member* by its name, or else by the host's address."""
+    pairs = [(pool, entry) for pool in info.get("pools", []) for entry in pool["members"]]
+    by_name = [(pool, entry) for pool, entry in pairs if entry["name"] == member]
+    return by_name or [(pool, entry) for pool, entry in pairs if address and entry.get("address") == address]
+
+
+def is_serving(entry: t.Mapping[str, t.Any]) -> bool:
+    return bool(entry["admin"] == "ready" and entry["health"] in ("up", "nocheck"))
+
+
+@dataclasses.dataclass
+class InRotation:
+    """How one host stands in its balancers."""
+
+    calls: list[dict[str, t.Any]]
+    serving: bool
+    ours: bool
+    everywhere: bool
+
+
+def judge_rotation(
+    host: str,
+    calls: t.Sequence[t.Mapping[str, t.Any]],
+    infos: t.Mapping[str, t.Mapping[str, t.Any]],
+    *,
+    app: str,
+    address: str | None,
+    max_unavailable: t.Any,
+    min_available: t.Any,
+    findings: Findings,
+) -> InRotation:
+    """Find *host* in its pools, say which balancer calls it needs, and whether it serves now.
+
+    A member that an operator took out stays out: it gets no calls. The floor of each pool comes with the call.
+    """
+    kept: list[dict[str, t.Any]] = []
+    states: list[bool] = []
+    ours = False
+    for call in calls:
+        info = infos.get(balancer_key(call))
+        if info is None:
+            kept.append({**call, "min_available": None})
+            continue
+        found = find_member(info, call["member"], address)
+        if not found:
+            names = sorted({entry["name"] for pool in info.get("pools", []) for entry in pool["members"]})
+            pools = ", ".join(dict.fromkeys(pool["backend"] for pool in info.get("pools", []))) or "none"
+            near = difflib.get_close_matches(call["member"], names, n=1)
+            findings.problems.append(
+                f"{call['member']} is not a server on {call['delegate']} (backends: {pools}; servers: {', '.join(names) or 'none'})."
+                + (f" Did you mean {near[0]}?" if near else "")
+                + " Name it with member: in rollout_balancers, or give the server the inventory's name."
+            )
+            continue
+        operator = [entry for dummy, entry in found if entry.get("operator")]
+        if operator:
+            states.append(False)
+            findings.notes.append(
+                f"{host} was taken out on {call['delegate']} by someone else ({operator[0]['admin']}): it is updated and stays out."
+            )
+            continue
+        ours = ours or any(entry.get("drained_by") == app for dummy, entry in found)
+        states.extend(is_serving(entry) for dummy, entry in found)
+        kept.append({**call, "min_available": _floor(found, max_unavailable, min_available)})
+    return InRotation(kept, serving=all(states) if states else True, ours=ours, everywhere=all(states))
+
+
+def _floor(found: t.Sequence[tuple[dict[str, t.Any], dict[str, t.Any]]], max_unavailable: t.Any, min_available: t.Any) -> int | None:
+    """Return how many members the smallest of the pools must keep up: at least one, unless the user wrote 0."""
+    floors = []
+    for pool, dummy in found:
+        total = int(pool["total"])
+        if min_available is not None and str(min_available).rstrip("%") == "0":
+            floors.append(0)
+        elif min_available is not None:
+            floors.append(total - budget("100%", min_available, total, []) if total > 1 else 1)
+        else:
+            floors.append(max(1, total - budget(max_unavailable, None, total, [])))
+    return max(floors) if floors else None
+
+
+def record_of(survey: t.Mapping[str, t.Any], release: str | None) -> dict[str, t.Any] | None:
+    for record in survey.get("releases") or []:
+        if record.get("id") == release:
+            return dict(record)
+    return None
+
+
+def current_release(survey: t.Mapping[str, t.Any]) -> str | None:
+    release = (survey.get("current") or {}).get("release")
+    return None if release is None else str(release)
+
+
+def check_current(host: str, survey: t.Mapping[str, t.Any], root: str, findings: Findings) -> None:
+    """Refuse a ``current`` that a switch could not replace without losing something."""
+    current = survey.get("current") or {}
+    if current.get("kind") == "directory":
+        findings.problems.append(
+            f"{host}: {root}/current is a real directory, not a link; nothing was changed. Set rollout_adopt: true to turn it into a "
+            f"release and put a link in its place in one step, or move it away yourself."
+        )
+    elif current.get("kind") == "foreign":
+        findings.problems.append(
+            f"{host}: {root}/current points to {current.get('path')}, outside {root}/releases. Set rollout_root to the directory that "
+            "holds releases/ and current, or point the link at a release."
+        )
+    elif current.get("kind") == "dangling":
+        findings.notes.append(f"{host}: {root}/current points to a release that is gone ({current.get('path')}); the switch repairs it.")
+
+
+def why_skip(survey: t.Mapping[str, t.Any], rotation: InRotation, *, target: str, digest: str | None) -> str | None:
+    """Say why a host needs nothing: it runs the release, healthy, from running processes of it, in rotation everywhere."""
+    record = record_of(survey, target)
+    if current_release(survey) != target or record is None or record.get("state") not in ("current", "good"):
+        return None
+    if digest and record.get("digest") != digest:
+        return None
+    if survey.get("healthy") is False or any(service.get("stale") or not service.get("active") for service in survey.get("services") or []):
+        return None
+    if rotation.ours or not rotation.serving:
+        return None
+    return f"runs {target} already, healthy" + (" and in rotation" if rotation.calls else "")
+
+
+def host_view(
+    host: str, survey: t.Mapping[str, t.Any] | None, rotation: InRotation, *, target: str | None, digest: str | None, may_skip: bool
+) -> HostView:
+    if survey is None:
+        return HostView(host, serving=False, reachable=False)
+    inactive = any(not service.get("active") for service in survey.get("services") or [])
+    skip = why_skip(survey, rotation, target=target, digest=digest) if may_skip and target else None
+    return HostView(
+        host,
+        current=current_release(survey),
+        skip=skip,
+        serving=rotation.serving if rotation.calls else not inactive,
+        drained_by_us=rotation.ours,
+    )
+
+
+def check_immutable(host: str, survey: t.Mapping[str, t.Any], release: str, digest: str | None, findings: Findings) -> None:
+    """A release id means the same bytes for ever: refuse another tree under a name that the host already knows."""
+    record = record_of(survey, release)
+    known = (record or {}).get("digest")
+    if digest and known and known != digest and (record or {}).get("state") != "staged":
+        findings.problems.append(
+            f"{host}: release {release} is there already with other content (digest {known[:12]}, the source has {digest[:12]}). "
+            "A release is never changed: give the new content a new rollout_release."
+        )
+
+
+def rollback_target(surveys: t.Mapping[str, t.Mapping[str, t.Any]]) -> str | None:
+    """Return the release marked good most recently that does not run on every host already."""
+    newest: dict[str, str] = {}
+    for survey in surveys.values():
+        for record in survey.get("releases") or []:
+            if record.get("good_at"):
+                newest[record["id"]] = max(newest.get(record["id"], ""), str(record["good_at"]))
+    running = [current_release(survey) for survey in surveys.values()]
+    candidates = [release for release in newest if any(current != release for current in running)]
+    return max(candidates, key=lambda release: newest[release], default=None)
+
+
+def hosts_without(surveys: t.Mapping[str, t.Mapping[str, t.Any]], release: str) -> list[str]:
+    """Return the hosts that could not switch to *release* now."""
+    usable = ("ready", "current", "good", "previous", "bad", "failed")
+    return [host for host, survey in surveys.items() if (record_of(survey, release) or {}).get("state") not in usable]

@@ -1,0 +1,174 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+"""What people read: the plan before, the report after, the status at any time."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+import typing as t
+
+if t.TYPE_CHECKING:
+    from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import Plan
+    from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings
+
+Facts = t.Mapping[str, t.Any]
+
+
+def table(rows: t.Sequence[t.Sequence[str]], indent: str = "  ") -> list[str]:
+    """Return *rows* as lines with aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    return [(indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths))).rstrip() for row in rows]
+
+
+def plan_text(facts: Facts, plan: Plan, settings: Settings, *, dry: bool) -> str:
+    """Return the plan as text: batches, canary, from and to a host, roundings, what is skipped and why."""
+    what = {"update": "update with your own tasks", "rollback": f"roll back to {facts['release']}"}.get(
+        facts["mode"], f"{facts['mode']} {facts['release']}"
+    )
+    lines = [f"Rollout {facts['id']}: {facts['app']}, {what}" + (" (plan only, nothing is changed)" if dry else "")]
+    resolved = facts["resolved"]
+    if resolved:
+        revision = f", revision {resolved['revision']}" if resolved.get("revision") else ""
+        lines.append(f"  source: {resolved['files']} files, {resolved['bytes']} bytes, digest {resolved['digest'][:12]}{revision}")
+    for number, batch in enumerate(plan.batches, 1):
+        label = "canary" if batch and all(name in plan.canary for name in batch) else f"batch {number}"
+        lines.append(f"  {label}:")
+        lines += table([[name, _movement(facts["hosts"][name]), _where(facts["hosts"][name])] for name in batch], "    ")
+    if plan.skipped:
+        lines.append("  left alone:")
+        lines += table([[name, reason] for name, reason in plan.skipped.items()], "    ")
+    if not plan.batches:
+        lines.append("  nothing to do")
+    lines.append(
+        f"  at most {plan.max_unavailable} of {len(facts['targets'])} hosts out of service at once; "
+        f"{plan.max_fail} may fail; on failure: {facts['on_failure']}; keeps {settings.keep_releases} releases"
+    )
+    if plan.unavailable:
+        lines.append(f"  out of service now: {', '.join(plan.unavailable)}")
+    lines += [f"  note: {note}" for note in plan.notes]
+    return "\n".join(lines)
+
+
+def _movement(entry: t.Mapping[str, t.Any]) -> str:
+    target = entry["target"]
+    return "your own tasks" if target is None else f"{entry['current'] or 'nothing'} -> {target}"
+
+
+def _where(entry: t.Mapping[str, t.Any]) -> str:
+    machines = dict.fromkeys(call["delegate"] for call in entry["balancers"])
+    text = f"drained on {', '.join(machines)}" if machines else "not behind a balancer of this rollout"
+    prune = entry.get("would_prune")
+    return text + (f"; prunes {', '.join(prune)}" if prune else "")
+
+
+def plan_public(facts: Facts, plan: Plan) -> dict[str, t.Any]:
+    """Return the plan as data, for machines."""
+    return {
+        "id": facts["id"],
+        "app": facts["app"],
+        "release": facts["release"],
+        "mode": facts["mode"],
+        "batches": plan.batches,
+        "canary": plan.canary,
+        "skipped": plan.skipped,
+        "unavailable": plan.unavailable,
+        "max_unavailable": plan.max_unavailable,
+        "max_fail": plan.max_fail,
+        "on_failure": facts["on_failure"],
+        "notes": plan.notes,
+        "hosts": {
+            name: {key: entry[key] for key in ("from", "current", "target", "state", "detail")} for name, entry in facts["hosts"].items()
+        },
+    }
+
+
+def result_data(rollout: t.Mapping[str, t.Any], hosts: t.Mapping[str, t.Mapping[str, t.Any]], events: t.Sequence[t.Any]) -> dict[str, t.Any]:
+    """Return the report of a rollout as data."""
+    finished = rollout["finished_at"] or time.time()
+    return {
+        "id": rollout["id"],
+        "app": rollout["app"],
+        "release": rollout["release"],
+        "mode": rollout["mode"],
+        "state": rollout["state"],
+        "why": rollout["halted"] or "",
+        "owner": rollout["owner"],
+        "reason": rollout["reason"],
+        "started_at": _iso(rollout["started_at"]),
+        "finished_at": _iso(finished),
+        "seconds": round(finished - rollout["started_at"], 1),
+        "hosts": {
+            name: {
+                "state": host["state"],
+                "from": host["from_release"],
+                "to": host["to_release"],
+                "detail": host["detail"],
+                "drained": bool(host["drained"]),
+                "seconds_out": host["seconds_out"],
+            }
+            for name, host in hosts.items()
+        },
+        "events": [
+            {"at": _iso(event["at"]), "host": event["host"], "event": event["event"], "detail": event["detail"]} for event in events
+        ],
+    }
+
+
+def _iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def result_text(report: t.Mapping[str, t.Any]) -> str:
+    """Return the report of a rollout as a few lines."""
+    lines = [f"Rollout {report['id']}: {report['app']} {report['release'] or ''} {report['state']} in {report['seconds']} s".replace("  ", " ")]
+    if report["why"]:
+        lines.append(f"  why: {report['why']}")
+    rows = [
+        [
+            name,
+            host["state"],
+            f"{host['from'] or '-'} -> {host['to'] or '-'}",
+            f"{host['seconds_out']:.1f} s out" if host["seconds_out"] is not None else "",
+            "still out of rotation" if host["drained"] else "",
+            host["detail"].replace("\n", " ")[:300],
+        ]
+        for name, host in report["hosts"].items()
+    ]
+    return "\n".join(lines + table(rows, "  "))
+
+
+def result_markdown(report: t.Mapping[str, t.Any]) -> str:
+    """Return the report of a rollout for a merge request."""
+    lines = [
+        f"## Rollout of {report['app']} {report['release'] or ''}: {report['state']}",
+        "",
+        f"`{report['id']}` by {report['owner']}, {report['started_at']} to {report['finished_at']} ({report['seconds']} s)",
+        "",
+    ]
+    if report["why"]:
+        lines += [f"**Why:** {report['why']}", ""]
+    lines += ["| host | state | from | to | seconds out | detail |", "|---|---|---|---|---|---|"]
+    for name, host in report["hosts"].items():
+        out = "" if host["seconds_out"] is None else f"{host['seconds_out']:.1f}"
+        detail = host["detail"].replace("|", "\\|").replace("\n", " ")
+        lines.append(f"| {name} | {host['state']} | {host['from'] or ''} | {host['to'] or ''} | {out} | {detail} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_reports(state_dir: str, report: t.Mapping[str, t.Any]) -> str:
+    """Write report.json and report.md of a run and return their directory."""
+    directory = os.path.join(state_dir, "reports", report["id"])
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    for name, content in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.md", result_markdown(report))):
+        handle, temporary = tempfile.mkstemp(dir=directory)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(content)
+        os.replace(temporary, os.path.join(directory, name))
+    return directory

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _bundle, _source
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import default_state_dir
+from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction
+
+_MOST_ANSWERS = 4
+
+
+class ActionModule(LightAction):
+    """Packs a release on the controller and has the host unpack it: one exchange where the controller knows what the host has."""
+
+    OPERATION = "release_stage"
+    TRANSFERS_FILES = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        task_vars = task_vars or {}
+        params = self.validated(self.OPERATION, self._task.args)
+        source = params["source"]
+        if not source:
+            raise AnsibleActionFail("source is not set: say where the release comes from, such as {type: directory, path: build/}.")
+        state_dir = params["state_dir"] or default_state_dir(params["app"] or "default")
+        try:
+            resolved = _source.resolve(
+                source, app=params["app"] or "default", release=params["release"], rollout_id=params["rollout_id"], state_dir=state_dir
+            )
+            return self._ship(params, resolved, state_dir, task_vars)
+        except SeamlessError as exc:
+            raise AnsibleActionFail(str(exc)) from exc
+
+    def _ship(self, params: dict[str, t.Any], resolved: _source.Resolved, state_dir: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        params = {
+            **params,
+            "digest": resolved.digest,
+            "revision": resolved.revision,
+            "source": resolved.description,
+            "host_releases": None,
+            "state_dir": None,
+        }
+        target = _source.load_manifest(state_dir, resolved.digest) or {}
+        records = self._task.args.get("host_releases")
+        digests = None if records is None else [str(record["digest"]) for record in records if record.get("digest")]
+        extra: list[str] = []
+        sent = 0
+        for dummy in range(_MOST_ANSWERS):
+            if digests is None:
+                result = self.execute(self.OPERATION, params, task_vars)
+                if result.get("failed") or not result.get("lacks_base"):
+                    return result
+                digests = [str(digest) for digest in result.get("digests") or [] if digest]
+            base = _bundle.choose_base(state_dir, target, digests)
+            bundle = _bundle.make_bundle(resolved, base, state_dir, extra)
+            sent += len(bundle)
+            result = self.execute(self.OPERATION, params, task_vars, attachment=bundle)
+            if result.get("lacks_base"):
+                digests = [digest for digest in digests if digest != base]
+            elif result.get("lacks"):
+                extra = sorted({*extra, *result["lacks"]})
+            else:
+                result.setdefault("revision", resolved.revision)
+                return {**result, "bytes_sent": sent}
+        return {"failed": True, "msg": f"The host kept asking for more of {params['release']}: its earlier releases change while they are read."}

@@ -1,0 +1,291 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A fleet of containers that behave like servers: systemd, SSH, their own addresses. Removed when done, whatever happens.
+
+    with Fleet(web=6, lb=2) as fleet:
+        fleet.play("seamless.rollout.rollout", {"rollout_release": "1.2.0"})
+
+From a shell: ``python fleet.py up --prefix demo --web 3 --lb 1``, ``python fleet.py down --prefix demo``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import contextlib
+import fcntl
+import ipaddress
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import typing as t
+
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ENGINE = os.environ.get("CONTAINER_ENGINE", "podman")
+PREFIX = "seamless-"
+POOLS = ("198.51.100.0/24", "203.0.113.0/24")
+
+HAPROXY = """\
+global
+    stats socket /run/haproxy/admin.sock mode 600 level admin
+    stats socket ipv4@0.0.0.0:9999 level admin
+    hard-stop-after 10s
+    maxconn 4000
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 30s
+    timeout server 30s
+    timeout check 1s
+    timeout http-keep-alive 30s
+    option idle-close-on-response
+    default-server check inter 500ms fall 2 rise 2
+frontend {backend}
+    bind :80
+    default_backend {backend}
+backend {backend}
+    balance roundrobin
+    option httpchk GET {check}
+{servers}
+"""
+
+
+def run(*command: str, check: bool = True, data: bytes | None = None, timeout: float = 120) -> str:
+    """Run a command and return its output; raise with the output where it fails."""
+    done = subprocess.run(command, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
+    text = done.stdout.decode(errors="replace")
+    if check and done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {text}")
+    return text
+
+
+class Played(t.NamedTuple):
+    """What an ansible-playbook run left: exit code, output, seconds."""
+
+    code: int
+    text: str
+    seconds: float
+
+
+class Fleet:
+    """*web* application hosts and *lb* HAProxy hosts on a network of their own. The prefix is unique to this fleet."""
+
+    def __init__(
+        self, web: int = 6, lb: int = 2, *, prefix: str | None = None, backend: str = "shop", port: int = 8000, check: str = "/health"
+    ) -> None:
+        self.prefix = f"{PREFIX}{prefix or secrets.token_hex(3)}"
+        self.web = [f"web{number}" for number in range(1, web + 1)]
+        self.lb = [f"lb{number}" for number in range(1, lb + 1)]
+        self.backend, self.port, self.check = backend, port, check
+        self.directory = os.path.join(tempfile.gettempdir(), self.prefix)
+        self.addresses: dict[str, str] = {}
+        self.image = ""
+
+    @property
+    def hosts(self) -> list[str]:
+        return [*self.web, *self.lb]
+
+    def name(self, host: str) -> str:
+        return f"{self.prefix}-{host}"
+
+    @property
+    def inventory(self) -> str:
+        return os.path.join(self.directory, "inventory.yml")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        tree = os.path.join(REPO, "build", "tree")
+        return {
+            **os.environ,
+            "ANSIBLE_CONFIG": os.path.join(self.directory, "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join([tree, os.path.join(REPO, "build", "deps")]),
+            "XDG_STATE_HOME": os.path.join(self.directory, "state"),
+            "ANSIBLE_NOCOLOR": "1",
+        }
+
+    def __enter__(self) -> Fleet:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            with contextlib.suppress(ValueError):
+                signal.signal(number, lambda *dummy: sys.exit(1))
+        try:
+            self.up()
+        except BaseException:
+            self.down()
+            raise
+        return self
+
+    def __exit__(self, *dummy: object) -> None:
+        self.down()
+
+    def up(self) -> None:
+        self.image = run(os.path.join(REPO, "tests", "tools", "image.sh"), timeout=600).strip().splitlines()[-1]
+        os.makedirs(self.directory, mode=0o700)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", os.path.join(self.directory, "key"))
+        self._network()
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            list(pool.map(self._start, self.hosts))
+            list(pool.map(self.wait_ready, self.hosts))
+            list(pool.map(self._configure_haproxy, self.lb))
+        self._write_inventory()
+
+    def _network(self) -> None:
+        """Take a free /26 of the documentation networks; a file lock keeps two fleets from taking the same."""
+        with open(os.path.join(tempfile.gettempdir(), "seamless-networks.lock"), "w") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            names = run(ENGINE, "network", "ls", "--format", "{{.Name}}").split()
+            taken = " ".join(run(ENGINE, "network", "inspect", name, check=False) for name in names)
+            for pool in POOLS:
+                for subnet in ipaddress.ip_network(pool).subnets(new_prefix=26):
+                    if str(subnet) not in taken:
+                        run(ENGINE, "network", "create", "--subnet", str(subnet), self.prefix)
+                        addresses = [str(address) for address in subnet.hosts()][9:]
+                        self.addresses = dict(zip(self.hosts, addresses))
+                        return
+        raise RuntimeError("no free test network: remove old fleets with 'make clean'")
+
+    def _start(self, host: str) -> None:
+        run(
+            ENGINE, "run", "--detach", "--name", self.name(host), "--hostname", host, "--network", self.prefix, "--ip", self.addresses[host],
+            "--cap-add", "NET_ADMIN", "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=10000:10000",
+            *(["--runtime", "runc", "--systemd", "always", "--stop-signal", "9"] if ENGINE == "podman" else ["--privileged", "--tmpfs", "/run"]),
+            self.image, "/sbin/init",
+        )
+        with open(os.path.join(self.directory, "key.pub"), "rb") as file:
+            self.shell(host, "cat > /root/.ssh/authorized_keys", data=file.read())
+
+    def wait_ready(self, host: str, timeout: float = 60) -> None:
+        deadline = time.monotonic() + timeout
+        while self.shell(host, "systemctl is-active ssh", check=False).strip() != "active":
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{host} did not boot: {self.shell(host, 'systemctl --failed; systemctl list-jobs', check=False)}")
+            time.sleep(0.3)
+
+    def _configure_haproxy(self, host: str) -> None:
+        servers = "\n".join(f"    server {web} {self.addresses[web]}:{self.port}" for web in self.web)
+        self.put(host, "/etc/haproxy/haproxy.cfg", HAPROXY.format(backend=self.backend, check=self.check, servers=servers))
+        drop_in = "[Service]\nBindReadOnlyPaths=\nRuntimeDirectory=haproxy\nRuntimeDirectoryPreserve=yes\n"
+        self.put(host, "/etc/systemd/system/haproxy.service.d/container.conf", drop_in)
+        self.shell(host, "systemctl daemon-reload && systemctl enable --now haproxy")
+
+    def _write_inventory(self) -> None:
+        control = os.path.join(self.directory, "cp")
+        variables = {
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": os.path.join(self.directory, "key"),
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
+            "ansible_ssh_control_path_dir": control,
+        }
+        groups = {
+            group: {"hosts": {host: {"ansible_host": self.addresses[host]} for host in hosts}}
+            for group, hosts in (("app", self.web), ("lb", self.lb))
+        }
+        with open(self.inventory, "w", encoding="utf-8") as file:
+            json.dump({"all": {"children": groups, "vars": variables}}, file, indent=2)
+        with open(os.path.join(self.directory, "ansible.cfg"), "w", encoding="utf-8") as file:
+            file.write("[defaults]\nforks = 10\nretry_files_enabled = false\ncallback_result_format = yaml\nlocalhost_warning = false\n")
+            file.write("[ssh_connection]\npipelining = true\n")
+
+    def shell(self, host: str, command: str, *, check: bool = True, data: bytes | None = None, timeout: float = 120) -> str:
+        return run(ENGINE, "exec", "-i", self.name(host), "sh", "-c", command, check=check, data=data or b"", timeout=timeout)
+
+    def put(self, host: str, path: str, content: str | bytes, mode: str = "644") -> None:
+        data = content.encode() if isinstance(content, str) else content
+        self.shell(host, f"mkdir -p '{os.path.dirname(path)}' && cat > '{path}' && chmod {mode} '{path}'", data=data)
+
+    def kill(self, host: str) -> None:
+        """Cut the power of *host*."""
+        run(ENGINE, "kill", "--signal", "KILL", self.name(host))
+
+    def start(self, host: str) -> None:
+        run(ENGINE, "start", self.name(host))
+        self.wait_ready(host)
+
+    def disconnect(self, host: str) -> None:
+        """Cut the network of *host*: packets vanish, nobody is told."""
+        self.shell(host, "nft add table inet cut; for h in input output; do nft add chain inet cut $h \"{ type filter hook $h priority 0; policy drop; }\"; done")
+
+    def connect(self, host: str) -> None:
+        self.shell(host, "nft delete table inet cut")
+
+    def play(
+        self, playbook: str, variables: t.Mapping[str, t.Any] | None = None, *options: str, timeout: float = 600, cwd: str | None = None,
+        ansible: str = "ansible-playbook",
+    ) -> Played:
+        """Run a playbook against this fleet."""
+        begun = time.monotonic()
+        command = [ansible, "-i", self.inventory, playbook, "-e", json.dumps(dict(variables or {})), *options]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, env=self.environment, cwd=cwd, stdin=subprocess.DEVNULL
+        )
+        return Played(done.returncode, done.stdout.decode(errors="replace"), time.monotonic() - begun)
+
+    def runtime(self, host: str, command: str) -> str:
+        """Ask HAProxy on *host* over its TCP socket."""
+        import socket
+
+        with socket.create_connection((self.addresses[host], 9999), timeout=5) as connection:
+            connection.sendall(command.encode() + b"\n")
+            chunks = []
+            while True:
+                chunk = connection.recv(65536)
+                if not chunk:
+                    return b"".join(chunks).decode()
+                chunks.append(chunk)
+
+    def standing(self, host: str) -> dict[str, str]:
+        """Return the status of every server as the HAProxy on *host* sees it."""
+        rows = [line.split(",") for line in self.runtime(host, "show stat").splitlines() if line.startswith(f"{self.backend},")]
+        return {row[1]: row[17] for row in rows if row[1] not in ("FRONTEND", "BACKEND")}
+
+    def down(self) -> None:
+        remove(self.prefix)
+        if os.path.isdir(os.path.join(self.directory, "cp")):
+            for socket_name in os.listdir(os.path.join(self.directory, "cp")):
+                run("ssh", "-o", f"ControlPath={os.path.join(self.directory, 'cp', socket_name)}", "-O", "exit", "none", check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def remove(prefix: str) -> None:
+    """Remove every container and network whose name is *prefix* or starts with it and a dash."""
+    pattern = re.compile(re.escape(prefix) + r"(-.*)?\Z")
+    names = [name for name in run(ENGINE, "ps", "--all", "--format", "{{.Names}}").split() if pattern.match(name)]
+    if names:
+        run(ENGINE, "rm", "--force", *(["--time", "0"] if ENGINE == "podman" else []), *names, check=False)
+    for name in run(ENGINE, "network", "ls", "--format", "{{.Name}}").split():
+        if pattern.match(name):
+            run(ENGINE, "network", "rm", *(["--force"] if ENGINE == "podman" else []), name, check=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("verb", choices=["up", "down", "clean"])
+    parser.add_argument("--prefix", default="fleet")
+    parser.add_argument("--web", type=int, default=3)
+    parser.add_argument("--lb", type=int, default=1)
+    arguments = parser.parse_args()
+    if arguments.verb == "clean":
+        names = run(ENGINE, "ps", "--all", "--format", "{{.Names}}").split() + run(ENGINE, "network", "ls", "--format", "{{.Name}}").split()
+        for prefix in sorted({"-".join(name.split("-")[:2]) for name in names if name.startswith(PREFIX)}):
+            remove(prefix)
+        return
+    fleet = Fleet(arguments.web, arguments.lb, prefix=arguments.prefix)
+    if arguments.verb == "down":
+        fleet.down()
+        return
+    fleet.up()
+    print(f"inventory: {fleet.inventory}")
+    print(f"ANSIBLE_CONFIG={fleet.environment['ANSIBLE_CONFIG']} ANSIBLE_COLLECTIONS_PATH={fleet.environment['ANSIBLE_COLLECTIONS_PATH']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Builds the image of the test fleet, once for each recipe: Debian with systemd as PID 1, sshd, Python, HAProxy.
+# Usage: image.sh            prints the image's name; everything else goes to standard error.
+set -euo pipefail
+
+engine=${CONTAINER_ENGINE:-podman}
+packages=systemd,systemd-sysv,dbus,openssh-server,python3,haproxy,rsync,nftables,iproute2,procps,ca-certificates,curl
+suite=bookworm
+prepare='
+systemctl mask systemd-udevd.service systemd-udevd-kernel.socket systemd-udevd-control.socket systemd-logind.service \
+    getty@.service console-getty.service systemd-timesyncd.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer \
+    systemd-networkd-wait-online.service systemd-remount-fs.service dev-hugepages.mount sys-kernel-debug.mount >/dev/null 2>&1
+systemctl disable haproxy.service nftables.service >/dev/null 2>&1
+mkdir -p /root/.ssh && chmod 700 /root/.ssh && rm -f /etc/ssh/ssh_host_*
+printf "UseDNS no\nPermitRootLogin prohibit-password\nMaxStartups 100:30:200\nMaxSessions 100\n" > /etc/ssh/sshd_config.d/fleet.conf
+printf "[Unit]\nBefore=ssh.service\n[Service]\nType=oneshot\nExecStart=/usr/bin/ssh-keygen -A\n[Install]\nWantedBy=multi-user.target\n" > /etc/systemd/system/host-keys.service
+systemctl enable host-keys.service >/dev/null 2>&1
+rm -rf /var/cache/apt/*.bin /var/lib/apt/lists/*
+'
+digest=$(printf '%s' "$packages$suite$prepare" | sha256sum | cut -c1-12)
+image=localhost/seamless-rollout-fleet:$digest
+
+if ! "$engine" image inspect "$image" >/dev/null 2>&1; then
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    echo "Building the fleet image (about a minute, once) …" >&2
+    # With a reachable registry, "$engine" pull debian:bookworm would do; the distribution's own archive does everywhere.
+    PREPARE=$prepare mmdebstrap --quiet --variant=minbase --include="$packages" --customize-hook='printf "%s" "$PREPARE" > "$1/prepare" && chroot "$1" sh /prepare; rm "$1/prepare"' \
+        "$suite" "$work/image.tar" >&2 2>"$work/log" || { tail -n 20 "$work/log" >&2; exit 1; }
+    "$engine" import "$work/image.tar" "$image" >/dev/null 2>"$work/log" || { tail -n 20 "$work/log" >&2; exit 1; }
+fi
+echo "$image"

@@ -37,7 +37,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         else:
             data = conductor.finish(self._cleanup(task_vars, conductor.facts["finish_hosts"]))
             self._display.display(report.result_text(data))
-            result["rollout"] = data
+            result["rollout"] = {key: value for key, value in data.items() if key != "events"}
             if data["state"] != "succeeded":
                 result.update(failed=True, msg=f"The rollout did not succeed ({data['state']}): {data['why']}")
         return result

@@ -147,6 +147,8 @@ def apply(
         due = _is_due(action, look, release, switched_monotonic, str(service["name"]) in handled)
         if due:
             verb = action if look["active"] else "start" if action == "reload" else action
+            # A release that crashed in a loop leaves the unit at systemd's start limit, which would refuse the way back.
+            _systemctl(service, "reset-failed", _unit(service))
             done = _systemctl(service, verb, _unit(service), timeout=float(service.get("timeout", 60)))
             if done.returncode != 0:
                 raise SeamlessError(f"systemctl {verb} {_unit(service)} failed: {done.stdout.strip()} {_story(service)}".strip())

@@ -139,6 +139,9 @@ class Conductor:
             if outcome.get("failed"):
                 self.ledger.event(self.id, "cleanup_failed", host, reason=str(outcome.get("msg")))
         unfinished = [host for host, row in rows.items() if row["state"] in ("pending", "in_flight")]
+        for host in unfinished:
+            if rows[host]["state"] == "pending" and self.facts["mode"] != "preview":
+                self.ledger.update_host(self.id, host, state="untouched")
         bad = [host for host, row in rows.items() if row["state"] in BAD_STATES]
         undone = [host for host, row in rows.items() if row["state"] == "rolled_back"]
         why = self.facts["halted"]

@@ -109,7 +109,7 @@ def handled_services(store: Store, release: str) -> set[str]:
 
 def fail_release(store: Store, release: str, rollout_id: str, why: str) -> None:
     record = store.record(release)
-    if record is not None:
+    if record is not None and not record.get("good_at"):
         store.save({**record, "state": "failed", "failed_at": iso_now(), "why": why[:2000]})
     store.note("failed", release=release, rollout_id=rollout_id, why=why[:2000])
 
@@ -144,10 +144,21 @@ def bring_up(store: Store, release: str, params: t.Mapping[str, t.Any], result: 
         )
         result.update(health=outcome.results, healthy=outcome.healthy, served_version=outcome.served_version)
         if not outcome.healthy:
-            raise SeamlessError(f"{release} did not become healthy: {outcome.reason}")
+            raise SeamlessError(f"{release} did not become healthy {outcome.reason}{_unit_trouble(services, result, store)}")
     if services:
         _service.confirm(services, result["services"], release=release, releases_dir=store.releases)
     result["timings"]["health"] = round(time.monotonic() - started, 3)
+
+
+def _unit_trouble(services: t.Sequence[t.Mapping[str, t.Any]], result: t.Mapping[str, t.Any], store: Store) -> str:
+    """Return what the units themselves say, when they explain why the release is not healthy."""
+    from ansible_collections.seamless.rollout.plugins.module_utils import _service
+
+    try:
+        _service.confirm(services, result["services"], release=result["release"], releases_dir=store.releases)
+    except SeamlessError as exc:
+        return f". {exc}"
+    return ""
 
 
 def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:

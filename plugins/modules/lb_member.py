@@ -1,0 +1,234 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lb_member
+short_description: Take servers out of a balancer and put them back
+version_added: 0.1.0
+description:
+  - 'Takes members out of every pool that holds them and waits until they are quiet: no session, no queue, and a total that stands still.'
+  - Puts members back once the balancer's own checks pass, and waits until they are up.
+  - Verifies every change. Keeps a floor of members in service, judged and drained under one lock.
+  - Records who took a member out, before it does. A member that somebody else took out is left alone.
+author:
+  - Seamless Rollout Contributors (@seamless-rollout)
+extends_documentation_fragment:
+  - seamless.rollout.attributes
+  - seamless.rollout.attributes.actiongroup_rollout
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  platform:
+    platforms: posix
+options:
+  driver:
+    description:
+      - Kind of the balancer.
+    type: str
+    choices:
+      - haproxy
+      - health_file
+    default: haproxy
+  socket:
+    description:
+      - 'Runtime sockets of HAProxy: paths, or V(host:port) for TCP. Several for several processes.'
+    type: list
+    elements: str
+    default: []
+  backend:
+    description:
+      - Backends. By default every one that holds the member.
+    type: list
+    elements: str
+    default: []
+  members:
+    description:
+      - Members, by server name or address.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description:
+          - Name of the server.
+        type: str
+        required: true
+      address:
+        description:
+          - Address, for when no server has that name.
+        type: str
+      port:
+        description:
+          - Port, where the address alone is not enough.
+        type: int
+  state:
+    description:
+      - V(drained) lets running requests end and sends no new ones. V(maintenance) sends nothing, sticky sessions included, and stops health checks. V(enabled)
+        puts the member back.
+    type: str
+    choices:
+      - enabled
+      - drained
+      - maintenance
+    default: enabled
+  weight:
+    description:
+      - Weight to set.
+    type: int
+  wait:
+    description:
+      - Whether to wait until members are quiet, or up.
+    type: bool
+    default: true
+  drain_timeout:
+    description:
+      - Seconds to wait until members are quiet.
+    type: float
+    default: 30
+  on_timeout:
+    description:
+      - What to do with members that are not quiet in time. V(fail) leaves them drained.
+    type: str
+    choices:
+      - fail
+      - maintenance
+      - shutdown_sessions
+      - continue
+    default: fail
+  enable_timeout:
+    description:
+      - Seconds that the balancer has to see a member healthy.
+    type: float
+    default: 30
+  min_available:
+    description:
+      - Least members of a pool that must stay up, a number or a percentage that is rounded up. Members that are down already cost nothing.
+    type: str
+    default: '1'
+  poll_interval:
+    description:
+      - Seconds between two looks at the balancer.
+    type: float
+    default: 0.1
+  settle_polls:
+    description:
+      - How many looks in a row must find a member quiet.
+    type: int
+    default: 3
+  settle_seconds:
+    description:
+      - 'For V(health_file), the seconds that balancers need to notice: interval times falls, and the timeout.'
+    type: float
+    default: 5
+  sticky:
+    description:
+      - V(move) takes members from drain to maintenance, so that sticky sessions move too.
+    type: str
+    choices:
+      - keep
+      - move
+    default: keep
+  owner:
+    description:
+      - Who takes members out, such as the application. A member is enabled only by who took it out.
+    type: str
+    default: ansible
+  rollout_id:
+    description:
+      - Name of the rollout, for the record.
+    type: str
+    default: ''
+  reason:
+    description:
+      - Why, for the record.
+    type: str
+    default: ''
+  state_dir:
+    description:
+      - Directory on the balancer's machine for the records of who took what out.
+    type: path
+    default: /var/lib/seamless-rollout/balancer
+  force:
+    description:
+      - Whether to touch members that somebody else took out.
+    type: bool
+    default: false
+  persist_state:
+    description:
+      - Path of HAProxy's server state file, written after every change.
+    type: path
+  path:
+    description:
+      - For V(health_file), the file that makes the health endpoint fail. Defaults to C(/run/seamless-rollout/OWNER.drain).
+    type: path
+  check_url:
+    description:
+      - For V(health_file), the health endpoint, to make sure that it follows the file.
+    type: str
+seealso:
+  - module: seamless.rollout.lb_info
+"""
+
+EXAMPLES = r"""
+- name: Take this host out on every balancer
+  seamless.rollout.lb_member:
+    socket: /run/haproxy/admin.sock
+    backend: shop
+    members:
+      - name: "{{ inventory_hostname }}"
+    state: drained
+    owner: shop
+  loop: "{{ groups['lb'] }}"
+  delegate_to: "{{ item }}"
+
+- name: Put it back
+  seamless.rollout.lb_member:
+    socket: /run/haproxy/admin.sock
+    backend: shop
+    members:
+      - name: "{{ inventory_hostname }}"
+    state: enabled
+    owner: shop
+  loop: "{{ groups['lb'] }}"
+  delegate_to: "{{ item }}"
+"""
+
+RETURN = r"""
+members:
+  description:
+    - 'Each member in each pool: C(name), C(backend), C(balancer), C(admin_before), C(admin), C(health), C(sessions), C(changed), C(at) (seconds since 1970
+      when it was changed) and C(seconds).'
+  returned: always
+  type: list
+  elements: dict
+state:
+  description:
+    - State that was asked for.
+  returned: success
+  type: str
+drain_lost:
+  description:
+    - Whether the balancer had forgotten that the member was out, as after a reload.
+  returned: always
+  type: bool
+"""
+
+from ansible_collections.seamless.rollout.plugins.module_utils._module import run_module
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.member import ARGUMENT_SPEC, run
+
+
+def main() -> None:
+    run_module(argument_spec=ARGUMENT_SPEC, operation=run)
+
+
+if __name__ == "__main__":
+    main()

@@ -37,8 +37,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         else:
             data = conductor.finish(self._cleanup(task_vars, conductor.facts["finish_hosts"]))
             self._display.display(report.result_text(data))
-            result["rollout"] = {key: value for key, value in data.items() if key != "events"}
-            if data["state"] != "succeeded":
+            result["report"] = data["report"]
+            if data["state"] == "succeeded":
+                result["rollout"] = {key: value for key, value in data.items() if key != "events"}
+            else:
                 result.update(failed=True, msg=f"The rollout did not succeed ({data['state']}): {data['why']}")
         return result
 

@@ -63,8 +63,13 @@ RETURN = r"""
 rollout:
   description:
     - The report as data.
-  returned: when O(step=finish)
+  returned: when O(step=finish) and the rollout succeeded
   type: dict
+report:
+  description:
+    - Directory on the controller that holds C(report.json) and C(report.md).
+  returned: when O(step=finish)
+  type: str
 """
 
 # This is a virtual module: the code is in the action plugin of the same name and runs on the controller.

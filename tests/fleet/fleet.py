@@ -155,7 +155,7 @@ class Fleet:
     def _start(self, host: str) -> None:
         run(
             ENGINE, "run", "--detach", "--name", self.name(host), "--hostname", host, "--network", self.prefix, "--ip", self.addresses[host],
-            "--cap-add", "NET_ADMIN", "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=10000:10000",
+            "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE", "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=10000:10000",
             *(["--runtime", "runc", "--systemd", "always", "--stop-signal", "9"] if ENGINE == "podman" else ["--privileged", "--tmpfs", "/run"]),
             self.image, "/sbin/init",
         )

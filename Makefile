@@ -1,0 +1,49 @@
+# Every target sets up what it needs by itself: a virtual environment in .venv, containers from the distribution's packages.
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)/build/tree:$(CURDIR)/tests
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help venv fleet demo test test-fast lint sanity numbers bench clean
+
+help:
+	@echo "make demo       roll a real application over six servers behind two balancers under load (about 5 minutes)"
+	@echo "make test       all tests (about 20 minutes)"
+	@echo "make test-fast  unit tests, ruff and mypy (under 2 minutes)"
+	@echo "make lint       ansible-lint, galaxy-importer, antsibull, ruff, mypy, yamllint"
+	@echo "make sanity     ansible-test sanity"
+	@echo "make numbers    measure what the project promises (ROW=name for one)"
+	@echo "make bench      the same rollout side by side with a hand-written play"
+	@echo "make clean      remove containers, networks, virtual environments and build/"
+
+venv:
+	@mkdir -p build && tests/tools/setup.sh venv
+
+fleet: venv
+	@tests/tools/setup.sh fleet deps
+
+demo: fleet
+	@python tests/demo/demo.py
+
+test: fleet
+	@python tests/tools/run_tests.py
+
+test-fast: venv
+	@python tests/tools/run_tests.py --fast
+
+lint: venv
+	@tests/tools/lint.sh
+
+sanity: venv
+	@tests/tools/sanity.sh
+
+numbers: fleet
+	@python tests/bench/numbers.py $(if $(ROW),--row '$(ROW)')
+
+bench: fleet
+	@python tests/bench/bench.py
+
+clean:
+	@[ ! -x .venv/bin/python ] || python tests/fleet/fleet.py clean
+	@rm -rf build .venv .venvs .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible

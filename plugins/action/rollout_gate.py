@@ -8,7 +8,6 @@ import time
 import typing as t
 
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain

@@ -7,7 +7,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import default_state_dir
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
 from ansible_collections.seamless.rollout.plugins.plugin_utils._status import fleet_status, status_text

@@ -8,7 +8,6 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain

@@ -67,7 +67,8 @@ def _validate(index: int, probe: dict[str, t.Any]) -> Probe:
     for key in probe:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
-            raise SeamlessError(f"{where} has {key!r}, which means nothing for {kind}: known are {', '.join(known)}." + (f" Did you mean {near[0]}?" if near else ""))
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise SeamlessError(f"{where} has {key!r}, which means nothing for {kind}: known are {', '.join(known)}.{hint}")
     target = probe[kind]
     if kind == "url" and not re.match(r"https?://[^/\s]+", str(target)):
         raise SeamlessError(f"{where}: url is {target!r}, use a complete one such as http://127.0.0.1:8000/health.")
@@ -266,7 +267,8 @@ def wait_healthy(
             return HealthResult(True, results, attempts, now - begun, lasted, flaps, "", version)
         pause = interval if good else min(interval, 0.1)
         if now - begun + pause > deadline:
-            return HealthResult(False, results, attempts, now - begun, lasted, flaps, _why(results, good, rise, lasted, min_healthy_seconds, deadline, flaps), version)
+            reason = _why(results, good, rise, lasted, min_healthy_seconds, deadline, flaps)
+            return HealthResult(False, results, attempts, now - begun, lasted, flaps, reason, version)
         sleep(pause)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 Operation = t.Callable[[t.Dict[str, t.Any], bool], t.Dict[str, t.Any]]

@@ -71,7 +71,9 @@ def _story(service: Service) -> str:
     if service.get("scope") == "user":
         command.insert(1, "--user")
     try:
-        done = subprocess.run(command, timeout=10, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8", errors="replace")
+        done = subprocess.run(
+            command, timeout=10, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8", errors="replace"
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return f"Last lines of {_unit(service)}:\n{done.stdout.strip()[-2000:]}" if done.stdout.strip() else ""

@@ -104,8 +104,8 @@ served_version:
   type: str
 """
 
-from ansible_collections.seamless.rollout.plugins.module_utils._module import run_module
 from ansible_collections.seamless.rollout.plugins.module_utils._health_check import ARGUMENT_SPEC, run
+from ansible_collections.seamless.rollout.plugins.module_utils._module import run_module
 
 
 def main() -> None:

@@ -89,8 +89,8 @@ hints:
   elements: str
 """
 
-from ansible_collections.seamless.rollout.plugins.module_utils._module import run_module
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.info import ARGUMENT_SPEC, run
+from ansible_collections.seamless.rollout.plugins.module_utils._module import run_module
 
 
 def main() -> None:

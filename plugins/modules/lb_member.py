@@ -222,8 +222,8 @@ drain_lost:
   type: bool
 """
 
-from ansible_collections.seamless.rollout.plugins.module_utils._module import run_module
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.member import ARGUMENT_SPEC, run
+from ansible_collections.seamless.rollout.plugins.module_utils._module import run_module
 
 
 def main() -> None:

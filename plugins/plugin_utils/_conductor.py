@@ -145,9 +145,7 @@ class Conductor:
         bad = [host for host, row in rows.items() if row["state"] in BAD_STATES]
         undone = [host for host, row in rows.items() if row["state"] == "rolled_back"]
         why = self.facts["halted"]
-        if self.facts["mode"] == "preview" and not bad and not why:
-            state = "succeeded"
-        elif not why and not bad and not unfinished:
+        if self.facts["mode"] == "preview" and not bad and not why or not why and not bad and not unfinished:
             state = "succeeded"
         elif any(rows[host]["state"] == "rollback_failed" for host in rows):
             state = "rollback_failed"

@@ -27,7 +27,6 @@ import zipfile
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.seamless.rollout.plugins.module_utils import _operations
 
 _NEEDS_CODE = "SEAMLESS-NEEDS-CODE"

@@ -134,7 +134,7 @@ def make_plan(
         order=[name for part in batches for name in part],
         batches=batches,
         canary=canaries,
-        skipped=t.cast("dict[str, str]", skipped),
+        skipped=skipped,
         notes=list(dict.fromkeys(notes)),
         unavailable=down,
         max_unavailable=allowed,

@@ -180,7 +180,7 @@ class _Reader:
 def amount_problem(value: t.Any, *, zero: bool = False) -> str | None:
     """Say what is wrong with *value* as a number of hosts ("25%" or 3), or return None."""
     text = str(value).strip()
-    if isinstance(value, bool) or isinstance(value, float) or not re.fullmatch(r"-?\d+%?", text):
+    if isinstance(value, (bool, float)) or not re.fullmatch(r"-?\d+%?", text):
         return 'use a whole number of hosts such as 2, or a percentage such as "25%".'
     number = int(text.rstrip("%"))
     if text.endswith("%") and number > 100:

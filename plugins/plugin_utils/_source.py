@@ -54,7 +54,8 @@ def validate_source(source: t.Mapping[str, t.Any]) -> str:
     for key in source:
         if key not in KEYS[kind]:
             near = difflib.get_close_matches(str(key), KEYS[kind], n=1)
-            raise SeamlessError(f"source has {key!r}, which means nothing for type {kind}: known are {', '.join(KEYS[kind])}." + (f" Did you mean {near[0]}?" if near else ""))
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise SeamlessError(f"source has {key!r}, which means nothing for type {kind}: known are {', '.join(KEYS[kind])}.{hint}")
     if kind == "directory" and not source.get("path"):
         raise SeamlessError("source has no path: name the directory on the controller, such as {type: directory, path: build/}.")
     if kind == "git" and not (source.get("repo") and source.get("ref")):
@@ -185,7 +186,9 @@ def _fresh_tree(state_dir: str, name: str) -> str:
 def _run(command: list[str], what: str) -> str:
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, encoding="utf-8", errors="replace")
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, encoding="utf-8", errors="replace"
+        )
     except FileNotFoundError as exc:
         raise SeamlessError(f"{what} needs {command[0]} on the controller: install it.") from exc
     if done.returncode != 0:

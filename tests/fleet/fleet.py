@@ -212,7 +212,8 @@ class Fleet:
 
     def disconnect(self, host: str) -> None:
         """Cut the network of *host*: packets vanish, nobody is told."""
-        self.shell(host, "nft add table inet cut; for h in input output; do nft add chain inet cut $h \"{ type filter hook $h priority 0; policy drop; }\"; done")
+        chain = '"{ type filter hook $h priority 0; policy drop; }"'
+        self.shell(host, f"nft add table inet cut; for h in input output; do nft add chain inet cut $h {chain}; done")
 
     def connect(self, host: str) -> None:
         self.shell(host, "nft delete table inet cut")
@@ -235,7 +236,7 @@ class Fleet:
 
         with socket.create_connection((self.addresses[host], 9999), timeout=5) as connection:
             connection.sendall(command.encode() + b"\n")
-            chunks = []
+            chunks: list[bytes] = []
             while True:
                 chunk = connection.recv(65536)
                 if not chunk:

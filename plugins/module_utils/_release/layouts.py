@@ -51,4 +51,10 @@ def foreign_releases(store: Store) -> list[dict[str, t.Any]]:
         )
         bad = os.path.exists(os.path.join(store.releases, name, "BAD_RELEASE"))
         found.append({"id": name, "managed": False, "origin": origin, "state": "bad" if bad else "ready", "digest": None})
-    return sorted(found, key=lambda item: (not item["id"].rstrip("Z").isdigit(), int(item["id"].rstrip("Z") or 0) if item["id"].rstrip("Z").isdigit() else 0, item["id"]))
+    return sorted(found, key=lambda item: _age(str(item["id"])))
+
+
+def _age(name: str) -> tuple[bool, int, str]:
+    """Sort by the time or number in the name; names without one come last."""
+    digits = name[:-1] if name.endswith("Z") else name
+    return (not digits.isdigit(), int(digits) if digits.isdigit() else 0, name)

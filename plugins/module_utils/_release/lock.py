@@ -86,7 +86,7 @@ def hold(store: Store, params: t.Mapping[str, t.Any], check_mode: bool) -> tuple
     with _guarded(store):
         held = read(store)
         if held and held["id"] == params["lock_id"]:
-            _files.write_json(store.lock_path, {**wanted, "at": held["at"]})
+            _files.write_json(store.lock_path, {**held, **{key: wanted[key] for key in ("ttl", "boot", "monotonic")}})
             return held, False, []
         if held:
             if held["id"] in params["takeover"]:

@@ -29,8 +29,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 class Choice(t.NamedTuple):
     """Which releases go, and why each of the others stays."""
 
-    prune: t.List[str]
-    keep: t.Dict[str, str]
+    prune: list[str]
+    keep: dict[str, str]
 
 
 def decide(

@@ -25,8 +25,8 @@ class Link(t.NamedTuple):
     """What stands at ``current`` or ``preview``: *kind* is link, missing, directory, dangling or foreign."""
 
     kind: str
-    release: t.Optional[str]
-    path: t.Optional[str]
+    release: str | None
+    path: str | None
 
 
 def iso_now() -> str:

@@ -276,6 +276,8 @@ def _why(results: t.Sequence[t.Mapping[str, t.Any]], good: int, rise: int, laste
     failing = "; ".join(str(result["detail"]) for result in results if not result["ok"])
     if failing:
         return f"after {deadline:g} s: {failing}" + (f" (healthy in between, {flaps} times)" if flaps else "")
+    if flaps:
+        return f"for good within {deadline:g} s: it was healthy in between {flaps} times and failed again each time"
     return (
         f"healthy at last, but only {good} of {rise} rounds and {lasted:.1f} of {needed:g} s before the deadline of {deadline:g} s: "
         "raise healthy_deadline or lower min_healthy_seconds."

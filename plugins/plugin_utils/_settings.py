@@ -104,8 +104,8 @@ def unknown_names(names: t.Iterable[str]) -> list[str]:
     sentences = []
     for name in sorted(names):
         if name.startswith("rollout_") and name not in KNOWN:
-            near = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.6)
-            hint = f"Did you mean {near[0]}?" if near else "Rename it: the prefix rollout_ belongs to seamless.rollout."
+            near = difflib.get_close_matches(name[len("rollout_"):], DEFAULTS, n=1, cutoff=0.6)
+            hint = f"Did you mean rollout_{near[0]}?" if near else "Rename it: the prefix rollout_ belongs to seamless.rollout."
             sentences.append(f"{name} is not a variable of seamless.rollout. {hint}")
     return sentences
 

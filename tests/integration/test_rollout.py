@@ -1,0 +1,252 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whole rollouts on a real fleet: SSH, systemd, HAProxy, and faults that really happen."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+
+import pytest
+from fleet.fleet import REPO
+from fleet.load import Load
+from fleet.site import Site
+
+
+def test_a_rollout_under_load_fails_no_request_and_the_second_run_changes_nothing(settled: Site) -> None:
+    urls = [f"http://{settled.fleet.addresses[host]}/" for host in settled.fleet.lb]
+    with Load(urls, rate=150, clients=10) as load:
+        time.sleep(1)
+        played = settled.rollout("2.0")
+        time.sleep(1)
+    assert played.code == 0, played.text
+    assert set(settled.releases().values()) == {"2.0"}
+    assert settled.all_up()
+    summary = load.summary()
+    assert summary["requests"] > 500
+    assert summary["failed"] == 0, summary
+    again = settled.rollout("2.0")
+    assert again.code == 0, again.text
+    assert set(re.findall(r"changed=(\d+)", again.text)) == {"0"}
+    assert "nothing to do" in again.text
+    assert "Take the host out of rotation" not in again.text
+
+
+def test_a_broken_release_is_undone_on_the_canary_and_touches_no_other_host(settled: Site) -> None:
+    started = {host: settled.fleet.shell(host, "systemctl show -p ExecMainStartTimestampMonotonic --value shop") for host in ("web2", "web3")}
+    played = settled.rollout("broken", healthy_deadline=5)
+    assert played.code != 0
+    assert "rolled_back" in played.text
+    assert set(settled.releases().values()) == {"1.0"}
+    assert settled.all_up()
+    for host, before in started.items():
+        assert settled.fleet.shell(host, "systemctl show -p ExecMainStartTimestampMonotonic --value shop") == before
+    status = settled.rollout("1.0", playbook="status")
+    assert "this release is broken" in status.text
+    info = settled.fleet.shell("web1", "cat /srv/shop/.rollout/releases/broken.json")
+    assert json.loads(info)["state"] in ("failed", "bad")
+
+
+def test_a_host_that_is_lost_after_its_drain_stops_the_roll_and_a_new_run_repairs_it(settled: Site, tmp_path: object) -> None:
+    tasks = os.path.join(settled.fleet.directory, "cut.yml")
+    with open(tasks, "w", encoding="utf-8") as file:
+        file.write("- name: Lose the network\n  ansible.builtin.command: systemd-run --on-active=0.2 nft -f /root/cut\n  changed_when: true\n")
+        file.write("- name: Wait for it\n  ansible.builtin.wait_for:\n    timeout: 1\n  delegate_to: localhost\n")
+    cut = "table inet cut { chain input { type filter hook input priority 0; policy drop; }; chain output { type filter hook output priority 0; policy drop; }; }"
+    settled.fleet.put("web1", "/root/cut", cut)
+    before = settled.fleet.environment
+    os.environ["ANSIBLE_SSH_RETRIES"], os.environ["ANSIBLE_TIMEOUT"] = "0", "4"
+    options = ("--ssh-common-args=-o ServerAliveInterval=2 -o ServerAliveCountMax=2 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",)
+    try:
+        played = settled.rollout("2.0", *options, hooks={"after_drain": [tasks]}, on_failure="stop")
+    finally:
+        del os.environ["ANSIBLE_SSH_RETRIES"], os.environ["ANSIBLE_TIMEOUT"]
+        settled.fleet.connect("web1")
+    assert before
+    assert played.code != 0, played.text
+    assert settled.release_of("web2") == settled.release_of("web3") == "1.0"
+    standing = settled.fleet.standing("lb1")
+    assert not standing["web1"].startswith("UP")
+    record = settled.fleet.shell("lb1", "cat /var/lib/seamless-rollout/balancer/shop-web1-*.json")
+    assert json.loads(record)["owner"] == "shop"
+    assert "still out of rotation" in played.text or "in_flight" in settled.rollout("1.0", playbook="status").text
+    repaired = settled.rollout("2.0")
+    assert repaired.code == 0, repaired.text
+    assert set(settled.releases().values()) == {"2.0"}
+    assert settled.all_up()
+
+
+def test_a_controller_that_dies_in_the_middle_is_finished_by_the_same_command(settled: Site) -> None:
+    variables = json.dumps(settled.variables("2.0"))
+    command = ["ansible-playbook", "-i", settled.fleet.inventory, "seamless.rollout.rollout", "-e", variables]
+    process = subprocess.Popen(command, env=settled.fleet.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while settled.release_of("web1") != "2.0" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, 9)
+    process.wait()
+    assert not settled.fleet.standing("lb1")["web1"].startswith("UP")
+    status = settled.rollout("1.0", playbook="status")
+    assert "interrupted" in status.text
+    again = settled.rollout("2.0")
+    assert again.code == 0, again.text
+    assert set(settled.releases().values()) == {"2.0"}
+    assert settled.all_up()
+
+
+def test_an_operators_maintenance_survives_a_rollout(settled: Site) -> None:
+    for balancer in settled.fleet.lb:
+        settled.fleet.runtime(balancer, "set server shop/web3 state maint")
+    try:
+        played = settled.rollout("2.0", max_unavailable=2)
+        assert played.code == 0, played.text
+        assert "stays out" in played.text
+        assert set(settled.releases().values()) == {"2.0"}
+        assert [settled.fleet.standing(balancer)["web3"] for balancer in settled.fleet.lb] == ["MAINT", "MAINT"]
+    finally:
+        for balancer in settled.fleet.lb:
+            settled.fleet.runtime(balancer, "set server shop/web3 state ready")
+        time.sleep(1.5)
+
+
+def test_the_last_healthy_member_is_never_drained(settled: Site) -> None:
+    for host in ("web2", "web3"):
+        settled.fleet.shell(host, "systemctl stop shop")
+    deadline = time.monotonic() + 10
+    while settled.fleet.standing("lb1")["web3"].startswith("UP") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    try:
+        played = settled.rollout("2.0", "--limit", "web1", batch=[3], canary=0, max_unavailable="100%")
+        assert played.code != 0
+        assert re.search(r"1 of 3 members are up and\s+1 must stay up", played.text), played.text
+        assert settled.fleet.standing("lb1")["web1"].startswith("UP")
+        assert settled.release_of("web1") == "1.0"
+    finally:
+        for host in ("web2", "web3"):
+            settled.fleet.shell(host, "systemctl start shop")
+        time.sleep(3)
+
+
+def test_a_reload_that_forgets_the_drain_does_not_go_unnoticed(settled: Site) -> None:
+    tasks = os.path.join(settled.fleet.directory, "reload.yml")
+    with open(tasks, "w", encoding="utf-8") as file:
+        file.write("- name: Reload the balancer\n  ansible.builtin.command: systemctl reload haproxy\n  changed_when: true\n  delegate_to: lb1\n")
+        file.write("- name: Let it settle\n  ansible.builtin.wait_for:\n    timeout: 1\n  delegate_to: localhost\n")
+    played = settled.rollout("2.0", "--limit", "web1", hooks={"after_drain": [tasks]})
+    assert played.code == 0, played.text
+    assert "was the balancer reloaded?" in played.text
+    redrain = played.text.split("Make sure that the host is still out of rotation")[1].split("TASK")[0]
+    assert "changed: [web1 -> lb1" in redrain
+    assert settled.all_up()
+
+
+def test_two_rollouts_of_one_application_cannot_run_at_once(settled: Site) -> None:
+    settled.fleet.shell("web2", "cp /dev/null /tmp/x")
+    results = []
+    first = threading.Thread(target=lambda: results.append(settled.rollout("2.0")))
+    first.start()
+    deadline = time.monotonic() + 30
+    while settled.fleet.shell("web2", "ls /srv/shop/.rollout/lock", check=False).strip() != "/srv/shop/.rollout/lock" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    second = settled.rollout("3.0", state_dir=os.path.join(settled.fleet.directory, "other-controller"))
+    first.join()
+    assert second.code != 0
+    assert "is locked by rollout" in second.text
+    assert results[0].code == 0, results[0].text
+    assert set(settled.releases().values()) == {"2.0"}
+
+
+def test_check_mode_shows_the_whole_plan_and_changes_nothing(settled: Site) -> None:
+    def snapshot() -> list[str]:
+        return [settled.fleet.shell(host, "find / -xdev -newer /tmp/mark -not -path '/proc/*' -not -path '/run/*' -not -path '/var/log/*' -type f") for host in settled.fleet.hosts]
+
+    for host in settled.fleet.hosts:
+        settled.fleet.shell(host, "touch /tmp/mark; sleep 0.01")
+    played = settled.rollout("2.0", "--check", "--diff")
+    assert played.code == 0, played.text
+    for expected in ("canary:", "web1  1.0 -> 2.0", "batch 2", "on failure: rollback", "plan only"):
+        assert expected in played.text
+    assert [text for text in snapshot() if text.strip()] == []
+    assert settled.all_up()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_unavailable": "0%"}, "rollout_max_unavailable is '0%'"),
+        ({"batch": "150%"}, "rollout_batch is '150%'"),
+        ({"on_failure": "rolback"}, "nearest: rollback"),
+        ({"unavailable": 1}, "Did you mean rollout_max_unavailable"),
+        ({"balancers": [{"driver": "haproxy", "hosts": "lb", "socket": "/run/haproxy/admin.sock", "backend": "shp"}]}, "backend shp is not on"),
+        ({"balancers": [{"driver": "haproxy", "hosts": "lb", "socket": "/run/nope.sock", "backend": "shop"}]}, "is not there: set socket"),
+        ({"balancers": [{"driver": "haproxy", "hosts": "lbs", "socket": "/run/haproxy/admin.sock"}]}, "Did you mean lb"),
+        ({"balancers": [{"driver": "haproxy", "hosts": "lb", "socket": "/run/haproxy/admin.sock", "member": "wbe1"}]}, "Did you mean web1"),
+        ({"source": {"type": "archive", "path": "/etc/hostname"}}, "has no checksum"),
+        ({"source": {"type": "directory", "path": "/nowhere"}}, "is not a directory"),
+        ({"health": [{"url": "localhost"}]}, "complete one such as"),
+        ({"services": [{"nam": "shop"}]}, "has no name"),
+        ({"services": [{"name": "shpo"}]}, "not known to systemd"),
+        ({"min_free": "900T"}, "min_free"),
+        ({"linked_files": ["config/.env"]}, "linked_files are missing"),
+        ({"owner": "nobody-here"}, "no such user"),
+    ],
+)
+def test_bad_input_is_refused_before_the_first_host_is_drained(settled: Site, changes: dict[str, object], message: str) -> None:
+    played = settled.rollout("3.0", **changes)
+    assert played.code != 0
+    assert message in re.sub(r"\s+", " ", played.text), played.text
+    assert "Take the host out of rotation" not in played.text
+    assert settled.all_up()
+    assert settled.fleet.shell("web1", "ls /srv/shop/.rollout/lock", check=False).strip() != "/srv/shop/.rollout/lock"
+
+
+def test_rollback_preview_and_promote(settled: Site) -> None:
+    forward = settled.rollout("2.0")
+    assert forward.code == 0, forward.text
+    back = settled.rollout("2.0", playbook="rollback")
+    assert back.code == 0, back.text
+    assert set(settled.releases().values()) == {"1.0"}
+    preview = settled.rollout("3.0", playbook="preview")
+    assert preview.code == 0, preview.text
+    assert os.path.basename(settled.fleet.shell("web2", "readlink /srv/shop/preview").strip()) == "3.0"
+    assert set(settled.releases().values()) == {"1.0"}
+    promoted = settled.rollout("ignored", playbook="promote")
+    assert promoted.code == 0, promoted.text
+    assert set(settled.releases().values()) == {"3.0"}
+    assert settled.all_up()
+
+
+def test_an_existing_role_is_wrapped_in_drain_check_and_enable(settled: Site) -> None:
+    tasks = os.path.join(settled.fleet.directory, "patch.yml")
+    with open(tasks, "w", encoding="utf-8") as file:
+        file.write("- name: Patch\n  ansible.builtin.command: touch /root/patched\n  changed_when: true\n")
+    changes = {"source": "", "services": [], "health": [{"url": "http://127.0.0.1:8000/"}]}
+    played = settled.rollout("", update_tasks=tasks, **changes)
+    assert played.code == 0, played.text
+    for host in settled.fleet.web:
+        assert settled.fleet.shell(host, "ls /root/patched").strip() == "/root/patched"
+    with open(tasks, "w", encoding="utf-8") as file:
+        file.write("- name: Fail\n  ansible.builtin.command: 'false'\n")
+    failed = settled.rollout("", update_tasks=tasks, **changes)
+    assert failed.code != 0
+    assert failed.text.count("fatal: [web") >= 1
+    assert "web2  untouched" in failed.text
+    assert not settled.fleet.standing("lb1")["web1"].startswith("UP")
+
+
+def test_the_modules_work_without_the_light_transport(settled: Site) -> None:
+    played = settled.rollout("2.0", pipelining=False)
+    assert played.code == 0, played.text
+    assert set(settled.releases().values()) == {"2.0"}
+    assert settled.all_up()
+
+
+def test_the_repository_names_no_place_of_this_machine() -> None:
+    listed = subprocess.run(["git", "-C", REPO, "grep", "-lE", "/(r)oot/\\.pyenv"], stdout=subprocess.PIPE, text=True).stdout
+    assert listed == ""

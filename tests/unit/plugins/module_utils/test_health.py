@@ -1,0 +1,168 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import socket
+import threading
+import typing as t
+
+import pytest
+from ansible_collections.seamless.rollout.plugins.module_utils import _health
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+class Application(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        status, body, headers = {
+            "/health": (200, json.dumps({"version": "1.2.0", "nodes": [{"up": True}]}), {"X-Version": "1.2.0"}),
+            "/down": (503, "draining", {}),
+            "/moved": (302, "", {"Location": "/login"}),
+            "/text": (200, "not json", {}),
+        }[self.path]
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *dummy: t.Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def base() -> t.Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Application)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+
+
+def probe(**options: t.Any) -> dict[str, t.Any]:
+    return _health.probe_once(_health.validate_probes([options]))[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "ok", "detail"),
+    [
+        ("/health", {}, True, "answered 200"),
+        ("/health", {"json": {"version": "1.2.0", "nodes.0.up": True}}, True, ""),
+        ("/health", {"json": {"version": "1.3.0"}}, False, "version is '1.2.0', wanted '1.3.0'"),
+        ("/health", {"version": {"json": "version", "equals": "1.3.0"}}, False, "served version is '1.2.0', wanted '1.3.0'"),
+        ("/health", {"version": {"header": "X-Version", "equals": "1.2.0"}}, True, ""),
+        ("/health", {"expect_headers": {"X-Version": "2"}}, False, "header X-Version is '1.2.0'"),
+        ("/health", {"contains": "nodes"}, True, ""),
+        ("/down", {}, False, "answered 503 Service Unavailable, wanted 200: draining"),
+        ("/down", {"status": [503]}, True, ""),
+        ("/down", {"status": "5xx"}, True, ""),
+        ("/moved", {}, False, "302 Found (to /login)"),
+        ("/text", {"json": {"a": 1}}, False, "no JSON"),
+    ],
+)
+def test_http_probes(base: str, path: str, options: dict[str, t.Any], ok: bool, detail: str) -> None:
+    result = probe(url=base + path, **options)
+    assert result["ok"] is ok
+    assert detail in result["detail"]
+
+
+def test_probes_that_are_not_http(base: str) -> None:
+    assert probe(tcp=base.rpartition("/")[2])["ok"]
+    assert probe(command="exit 0")["ok"]
+    assert "ended with 3: oops" in probe(command="echo oops; exit 3")["detail"]
+    assert "no answer within 0.2 s" in probe(command=["sleep", "5"], timeout=0.2)["detail"]
+    assert "connection refused" in probe(url="http://127.0.0.1:1/")["detail"]
+
+
+def test_an_application_that_accepts_and_never_answers() -> None:
+    with contextlib.closing(socket.socket()) as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        result = probe(url=f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.3)
+    assert "no answer within 0.3 s" in result["detail"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "nothing to check"),
+        ({"url": "http://a/", "tcp": "a:1"}, "url and tcp"),
+        ({"url": "localhost:80"}, "complete one"),
+        ({"url": "http://a/", "statuss": 200}, "Did you mean status"),
+        ({"url": "http://a/", "status": 99}, "such as 200"),
+        ({"tcp": "a"}, "host:port"),
+        ({"url": "http://a/", "timeout": 0}, "seconds above 0"),
+        ({"url": "http://a/", "version": {"equals": "1"}}, "one of json"),
+    ],
+)
+def test_probes_that_make_no_sense_are_refused(options: dict[str, t.Any], message: str) -> None:
+    with pytest.raises(SeamlessError, match=message):
+        _health.validate_probes([options])
+
+
+class Clock:
+    """A clock that only sleeping moves, and a check that follows a script of good and bad rounds."""
+
+    def __init__(self, script: list[bool]) -> None:
+        self.now = 0.0
+        self.script = script
+        self.asked: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def check(self, dummy: t.Any) -> list[dict[str, t.Any]]:
+        good = self.script[min(len(self.asked), len(self.script) - 1)]
+        self.asked.append(self.now)
+        return [{"ok": good, "detail": "fine" if good else "bad", "version": None}]
+
+    def wait(self, **options: t.Any) -> _health.HealthResult:
+        return _health.wait_healthy([], clock=lambda: self.now, sleep=self.sleep, check=self.check, **options)
+
+
+def test_a_failed_round_starts_both_counts_over() -> None:
+    clock = Clock([True, True, False, True, True, True])
+    result = clock.wait(interval=1, rise=3, deadline=60)
+    assert (result.healthy, result.attempts, result.flaps) == (True, 6, 1)
+
+
+def test_healthy_long_enough_is_not_only_often_enough() -> None:
+    result = Clock([True]).wait(interval=1, rise=2, min_healthy_seconds=5, deadline=60)
+    assert (result.attempts, result.healthy_for) == (6, 5.0)
+
+
+def test_a_start_is_noticed_sooner_than_the_interval() -> None:
+    result = Clock([False] * 10 + [True]).wait(interval=5, rise=1, deadline=60)
+    assert result.elapsed == pytest.approx(1.0)
+
+
+def test_giving_up_says_what_was_seen_last() -> None:
+    result = Clock([False]).wait(interval=1, rise=1, deadline=3)
+    assert not result.healthy
+    assert "after 3 s: bad" in result.reason
+    flapping = Clock([True, False] * 50).wait(interval=1, rise=2, deadline=10)
+    assert "failed again each time" in flapping.reason
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(min_value=1, max_value=5))
+def test_healthy_always_means_a_row_of_good_rounds(script: list[bool], rise: int) -> None:
+    clock = Clock(script)
+    result = clock.wait(interval=1, rise=rise, deadline=25)
+    rounds = [script[min(number, len(script) - 1)] for number in range(result.attempts)]
+    assert result.healthy == (len(rounds) >= rise and all(rounds[-rise:]))
+
+
+def test_the_module_fails_with_results_and_only_looks_in_check_mode(base: str, perform: t.Any) -> None:
+    bad = [{"url": f"{base}/down"}]
+    with pytest.raises(SeamlessError, match="not healthy after") as caught:
+        perform("health_check", probes=bad, healthy_deadline=0.3, interval=0.1)
+    assert caught.value.details["health"][0]["status"] == 503
+    assert perform("health_check", check_mode=True, probes=bad)["healthy"] is False
+    good = perform("health_check", probes=[{"url": f"{base}/health", "json": {"version": "1.2.0"}}], interval=0.1)
+    assert (good["healthy"], good["served_version"], good["attempts"]) == (True, "1.2.0", 3)

@@ -1,0 +1,298 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+import typing as t
+import zipfile
+
+import pytest
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._release import manifest, shared, unpack
+from ansible_collections.seamless.rollout.plugins.module_utils._release.manifest import Entry
+from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _bundle, _source
+from hypothesis import given
+from hypothesis import strategies as st
+
+SHA = st.sampled_from(["a" * 64, "b" * 64, "c" * 64])
+NAMES = st.sampled_from(["f", "g", "h", "i", "j"])
+MANIFESTS = st.dictionaries(NAMES, st.tuples(SHA, st.sampled_from([0o644, 0o755])), max_size=5).map(
+    lambda items: {name: Entry(name, "f", mode, 1, sha) for name, (sha, mode) in items.items()}
+)
+
+
+@given(MANIFESTS, MANIFESTS)
+def test_a_delta_turns_the_base_into_the_target(base: manifest.Manifest, target: manifest.Manifest) -> None:
+    result = manifest.apply_delta(base, manifest.delta(base, target))
+    assert result == target
+    assert manifest.digest_of(result) == manifest.digest_of(dict(reversed(list(target.items()))))
+
+
+@given(st.lists(st.binary(max_size=300), max_size=6))
+def test_a_bundle_gives_back_what_was_put_in(blobs: list[bytes]) -> None:
+    import hashlib
+
+    contents = [hashlib.sha256(blob).hexdigest() for blob in blobs]
+    source = io.BytesIO(b"".join(unpack.write_bundle({"contents": contents}, blobs)))
+    assert unpack.read_header(source) == {"contents": contents}
+    assert list(unpack.read_blobs(source, contents)) == list(zip(contents, blobs))
+
+
+def test_a_bundle_that_breaks_off_or_lies_is_noticed() -> None:
+    whole = b"".join(unpack.write_bundle({"contents": ["0" * 64]}, [b"data" * 100]))
+    for data, message in ((whole[:-5], "ends before its time"), (whole, "does not hold")):
+        source = io.BytesIO(data)
+        header = unpack.read_header(source)
+        with pytest.raises(SeamlessError, match=message):
+            list(unpack.read_blobs(source, header["contents"]))
+
+
+def tar_with(tmp_path: t.Any, *members: tuple[str, bytes, str, int]) -> str:
+    """Write a tar with members (name, type, linkname, mode)."""
+    path = str(tmp_path / "bad.tar.gz")
+    with tarfile.open(path, "w:gz") as archive:
+        for name, kind, target, mode in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname, info.mode = kind, target, mode
+            data = b"x" if kind == tarfile.REGTYPE else b""
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([("../evil", tarfile.REGTYPE, "", 0o644)], "leave the release"),
+        ([("/etc/evil", tarfile.REGTYPE, "", 0o644)], "leave the release"),
+        ([("a/../../evil", tarfile.REGTYPE, "", 0o644)], "leave the release"),
+        ([("link", tarfile.SYMTYPE, "/etc/passwd", 0o777)], "points out of the release"),
+        ([("link", tarfile.SYMTYPE, "../../up", 0o777)], "points out of the release"),
+        ([("dir", tarfile.SYMTYPE, ".", 0o777), ("dir/evil", tarfile.REGTYPE, "", 0o644)], "behind a link"),
+        ([("hard", tarfile.LNKTYPE, "../../etc/passwd", 0o644)], "leave the release"),
+        ([("device", tarfile.CHRTYPE, "", 0o644)], "device, fifo or socket"),
+        ([("fifo", tarfile.FIFOTYPE, "", 0o644)], "device, fifo or socket"),
+        ([("root-shell", tarfile.REGTYPE, "", 0o4755)], "setuid"),
+    ],
+)
+def test_archives_that_would_do_harm_are_refused_before_anything_is_written(tmp_path: t.Any, members: t.Any, message: str) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    with pytest.raises(SeamlessError, match=message):
+        unpack.unpack_archive(tar_with(tmp_path, ("fine", tarfile.REGTYPE, "", 0o644), *members), str(target))
+    assert os.listdir(target) == []
+
+
+def test_zip_members_that_leave_the_tree_are_refused(tmp_path: t.Any) -> None:
+    path = str(tmp_path / "bad.zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../evil", "x")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(SeamlessError, match="leave the release"):
+        unpack.unpack_archive(path, str(tmp_path / "out"))
+
+
+def test_tar_and_zip_give_the_same_release(tmp_path: t.Any) -> None:
+    tree = make_tree(tmp_path / "tree")
+    with tarfile.open(tmp_path / "a.tar.xz", "w:xz") as tar:
+        tar.add(tree, arcname="shop-1.0")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for directory, names, files in os.walk(tree):
+            for name in names:
+                archive.write(os.path.join(directory, name), "shop-1.0/" + os.path.relpath(os.path.join(directory, name), tree))
+            for name in files:
+                full = os.path.join(directory, name)
+                inner = "shop-1.0/" + os.path.relpath(full, tree)
+                if os.path.islink(full):
+                    info = zipfile.ZipInfo(inner)
+                    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+                    archive.writestr(info, os.readlink(full))
+                else:
+                    archive.write(full, inner)
+    digests = set()
+    for name in ("a.tar.xz", "a.zip"):
+        out = tmp_path / f"out-{name}"
+        out.mkdir()
+        unpack.unpack_archive(str(tmp_path / name), str(out), strip_components=1)
+        digests.add(manifest.digest_of(unpack.scan(str(out))))
+    assert digests == {manifest.digest_of(unpack.scan(tree))}
+
+
+def make_tree(path: t.Any, files: int = 5, salt: str = "") -> str:
+    os.makedirs(path / "sub" / "deep")
+    for number in range(files):
+        (path / "sub" / f"file{number}").write_text(f"content {number} {salt if number == 0 else ''}" * 50)
+    (path / "run").write_text("#!/bin/sh\n")
+    os.chmod(path / "run", 0o755)
+    os.symlink("sub/file1", path / "link")
+    return str(path)
+
+
+def test_a_scan_reads_again_what_only_looks_unchanged(tmp_path: t.Any) -> None:
+    tree = make_tree(tmp_path / "tree")
+    file = tmp_path / "tree" / "sub" / "file1"
+    before = os.stat(file)
+    known = {"sub/file1": [before.st_size, before.st_mtime_ns, before.st_ctime_ns, before.st_ino, "f" * 64]}
+    assert unpack.scan(tree, known=known)["sub/file1"].data == "f" * 64
+    file.write_text(file.read_text().replace("content", "CONTENT"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert unpack.scan(tree, known=known)["sub/file1"].data != "f" * 64
+
+
+def stage(perform: t.Any, store: Store, tmp_path: t.Any, source: dict[str, t.Any], release: str, **options: t.Any) -> dict[str, t.Any]:
+    """Stage as the action does: ask what is there, send one bundle."""
+    state = str(tmp_path / "state")
+    resolved = _source.resolve(source, app="shop", release=release, rollout_id=f"id-{release}", state_dir=state)
+    digests = [str(record["digest"]) for record in store.managed().values()]
+    target = _source.load_manifest(state, resolved.digest)
+    assert target is not None
+    base = _bundle.choose_base(state, target, digests)
+    bundle = _bundle.make_bundle(resolved, base, state)
+    result: dict[str, t.Any] = perform(
+        "release_stage", root=store.root, release=release, digest=resolved.digest, _attachment=io.BytesIO(bundle), min_free="0", **options
+    )
+    return {**result, "bundle": len(bundle)}
+
+
+def test_staging_sends_only_what_the_host_lacks(tmp_path: t.Any, store: Store, perform: t.Any) -> None:
+    first = stage(perform, store, tmp_path, {"type": "directory", "path": make_tree(tmp_path / "one")}, "1.0")
+    assert (first["changed"], first["files_sent"], first["base"]) == (True, 6, None)
+    second = stage(perform, store, tmp_path, {"type": "directory", "path": make_tree(tmp_path / "two", salt="new")}, "2.0")
+    assert (second["files_sent"], second["files_reused"], second["base"]) == (1, 5, "1.0")
+    assert unpack.scan(store.release_path("2.0")) == unpack.scan(str(tmp_path / "two"))
+    assert os.listdir(store.staging) == []
+    again = stage(perform, store, tmp_path, {"type": "directory", "path": str(tmp_path / "two")}, "2.0")
+    assert not again["changed"]
+
+
+def test_a_file_that_was_tampered_with_is_asked_for_and_never_reused(tmp_path: t.Any, store: Store, perform: t.Any) -> None:
+    stage(perform, store, tmp_path, {"type": "directory", "path": make_tree(tmp_path / "one")}, "1.0")
+    with open(os.path.join(store.release_path("1.0"), "sub", "file3"), "a", encoding="utf-8") as file:
+        file.write("tampered")
+    result = stage(perform, store, tmp_path, {"type": "directory", "path": make_tree(tmp_path / "two", salt="new")}, "2.0")
+    assert len(result["lacks"]) == 1
+    assert not os.path.exists(store.release_path("2.0"))
+    assert os.listdir(store.staging) == []
+
+
+def test_other_content_under_the_same_name_is_refused(tmp_path: t.Any, store: Store, perform: t.Any) -> None:
+    stage(perform, store, tmp_path, {"type": "directory", "path": make_tree(tmp_path / "one")}, "1.0")
+    with pytest.raises(SeamlessError, match="never changed"):
+        perform("release_stage", root=store.root, release="1.0", digest="f" * 64)
+
+
+def test_shared_paths_are_linked_and_seeded_once(tmp_path: t.Any, store: Store, perform: t.Any) -> None:
+    tree = tmp_path / "one"
+    make_tree(tree)
+    (tree / "uploads").mkdir()
+    (tree / "uploads" / "first.txt").write_text("seed")
+    source = {"type": "directory", "path": str(tree)}
+    with pytest.raises(SeamlessError, match="linked_files are missing.*config/.env"):
+        stage(perform, store, tmp_path, source, "1.0", linked_files=["config/.env"])
+    os.makedirs(os.path.join(store.shared, "config"))
+    with open(os.path.join(store.shared, "config", ".env"), "w", encoding="utf-8") as file:
+        file.write("A=1")
+    result = stage(perform, store, tmp_path, source, "1.0", linked_files=["config/.env"], linked_dirs=["uploads", "var/log"])
+    assert "uploads" in result["warnings"][0]
+    for name, content in (("config/.env", "A=1"), ("uploads/first.txt", "seed")):
+        with open(os.path.join(store.release_path("1.0"), name), encoding="utf-8") as file:
+            assert file.read() == content
+    assert os.readlink(os.path.join(store.release_path("1.0"), "var/log")) == "../../../shared/var/log"
+    assert os.path.isdir(os.path.join(store.release_path("1.0"), "var/log"))
+
+
+@pytest.mark.parametrize(
+    ("dirs", "files", "message"),
+    [(["../up"], [], "inside the release"), (["/abs"], [], "inside the release"), (["a", "a/b"], [], "lies inside a"), (["a"], ["a"], "stands twice")],
+)
+def test_linked_paths_that_make_no_sense_are_refused(dirs: list[str], files: list[str], message: str) -> None:
+    with pytest.raises(SeamlessError, match=message):
+        shared.check_names(dirs, files)
+
+
+def test_a_full_disk_is_refused_with_numbers_before_anything_is_written(tmp_path: t.Any, store: Store, perform: t.Any) -> None:
+    source = {"type": "directory", "path": make_tree(tmp_path / "one")}
+    resolved = _source.resolve(source, app="shop", release="1.0", rollout_id="x", state_dir=str(tmp_path / "state"))
+    bundle = _bundle.make_bundle(resolved, None, str(tmp_path / "state"))
+    with pytest.raises(SeamlessError, match=r"GiB are free.*min_free"):
+        perform("release_stage", root=store.root, release="1.0", digest=resolved.digest, _attachment=io.BytesIO(bundle), min_free="900T")
+    assert os.listdir(store.releases) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"type": "directry", "path": "x"}, "Did you mean directory"),
+        ({"type": "directory"}, "has no path"),
+        ({"type": "directory", "path": "/nowhere/at/all"}, "is not a directory"),
+        ({"type": "git", "repo": "x"}, "needs repo and ref"),
+        ({"type": "archive", "path": "a.tgz", "checksum": "md5:1"}, "use sha256:"),
+        ({"type": "url", "url": "http://198.51.100.1/a.tgz"}, "has no checksum"),
+        ({"type": "directory", "path": "x", "chksum": "y"}, "means nothing"),
+    ],
+)
+def test_sources_that_cannot_work_are_refused(source: dict[str, t.Any], message: str, tmp_path: t.Any) -> None:
+    with pytest.raises(SeamlessError, match=message):
+        _source.resolve(source, app="shop", release="1", rollout_id="", state_dir=str(tmp_path))
+
+
+def test_a_missing_checksum_is_answered_with_the_right_one(tmp_path: t.Any) -> None:
+    tree = make_tree(tmp_path / "tree")
+    archive = str(tmp_path / "a.tar.gz")
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tree, arcname=".")
+    with pytest.raises(SeamlessError, match="add checksum") as caught:
+        _source.validate_source({"type": "archive", "path": archive})
+    checksum = str(caught.value).split('"')[1]
+    resolved = _source.resolve({"type": "archive", "path": archive, "checksum": checksum}, app="a", release="1", rollout_id="", state_dir=str(tmp_path / "s"))
+    assert resolved.digest == manifest.digest_of(unpack.scan(tree))
+    with pytest.raises(SeamlessError, match="has the checksum"):
+        wrong = {"type": "archive", "path": archive, "checksum": "sha256:" + "0" * 64}
+        _source.resolve(wrong, app="a", release="1", rollout_id="", state_dir=str(tmp_path / "s"))
+
+
+def test_a_branch_is_pinned_for_the_whole_rollout(tmp_path: t.Any) -> None:
+    import subprocess
+
+    repo = tmp_path / "repo"
+    repo.mkdir()
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+        return subprocess.run(["git", "-C", str(repo), *identity, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+    git("init", "-q", "-b", "main")
+    (repo / "app.py").write_text("one")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    source = {"type": "git", "repo": str(repo), "ref": "main"}
+    first = _source.resolve(source, app="a", release="1", rollout_id="r1", state_dir=str(tmp_path / "s"))
+    (repo / "app.py").write_text("two")
+    git("commit", "-qam", "two")
+    assert _source.resolve(source, app="a", release="1", rollout_id="r1", state_dir=str(tmp_path / "s")) == first
+    later = _source.resolve(source, app="a", release="2", rollout_id="r2", state_dir=str(tmp_path / "s"))
+    assert (later.revision, later.digest != first.digest) == (git("rev-parse", "main"), True)
+    with pytest.raises(SeamlessError, match="no such branch"):
+        _source.resolve({**source, "ref": "nope"}, app="a", release="3", rollout_id="r3", state_dir=str(tmp_path / "s"))
+
+
+def test_a_build_runs_once_in_a_copy(tmp_path: t.Any) -> None:
+    tree = make_tree(tmp_path / "tree")
+    source = {"type": "directory", "path": tree, "build": "echo built > artifact"}
+    resolved = _source.resolve(source, app="a", release="1", rollout_id="r", state_dir=str(tmp_path / "s"))
+    assert os.path.exists(os.path.join(resolved.tree, "artifact"))
+    assert not os.path.exists(os.path.join(tree, "artifact"))
+    with pytest.raises(SeamlessError, match="ended with 3"):
+        _source.resolve({**source, "build": "exit 3"}, app="a", release="2", rollout_id="r2", state_dir=str(tmp_path / "s"))
+
+
+def test_credentials_are_never_written_down() -> None:
+    described = _source.describe({"type": "git", "repo": "https://user:secret@git.example.com/x.git?token=abc", "ref": "v1"})
+    assert "secret" not in str(described)
+    assert "abc" not in str(described)

@@ -1,0 +1,265 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
+from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
+from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import HostView, Plan, make_plan, resolve_amount
+from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
+from hypothesis import given
+from hypothesis import strategies as st
+
+VALUES = {"rollout_app": "shop", "rollout_release": "1.2.0", "rollout_source": {"type": "directory", "path": "."}}
+
+
+def settings(**changes: t.Any) -> Settings:
+    return read_settings({**VALUES, **{f"rollout_{name}": value for name, value in changes.items()}}, "release")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"app": ""}, "rollout_app is not set"),
+        ({"release": ""}, "rollout_release is not set"),
+        ({"release": "a/b"}, "rollout_release is 'a/b'"),
+        ({"root": "/srv"}, "rollout_root is '/srv'"),
+        ({"root": "relative"}, "rollout_root"),
+        ({"batch": "0%"}, "rollout_batch is '0%'"),
+        ({"batch": [1, "150%"]}, "above 100%"),
+        ({"batch": 2.5}, "whole number of hosts"),
+        ({"max_unavailable": 0}, "rollout_max_unavailable is 0"),
+        ({"max_unavailable": "some"}, "whole number of hosts"),
+        ({"max_fail": -1}, "rollout_max_fail"),
+        ({"on_failure": "rolback"}, "nearest: rollback"),
+        ({"pace": "window"}, "use one of batch"),
+        ({"keep_releases": 0}, "rollout_keep_releases is 0"),
+        ({"bake_seconds": "soon"}, "number of seconds"),
+        ({"hooks": {"after_swich": []}}, "Did you mean after_switch"),
+        ({"hooks": {"validate": "x.yml"}}, "use a list"),
+        ({"balancers": [{"driver": "haprox", "socket": "/s"}]}, "Did you mean haproxy"),
+        ({"balancers": [{"driver": "haproxy"}]}, "socket is not set"),
+        ({"balancers": [{"driver": "haproxy", "socket": "/s", "backnd": "x"}]}, "Did you mean backend"),
+        ({"batches": 3}, "Did you mean rollout_batch"),
+        ({"zebra": 3}, "belongs to seamless.rollout"),
+        ({"update_role": "a.b", "update_tasks": "x.yml"}, "use one of them"),
+        ({"min_available": 1, "max_unavailable": 2}, "same thing twice"),
+        ({"health": "http://x"}, "use a list"),
+    ],
+)
+def test_bad_variables_are_refused_with_name_value_and_cure(changes: dict[str, t.Any], message: str) -> None:
+    with pytest.raises(SeamlessError) as caught:
+        settings(**changes)
+    assert message in str(caught.value)
+
+
+def test_all_complaints_come_at_once() -> None:
+    with pytest.raises(SeamlessError) as caught:
+        settings(batch=0, on_failure="x", keep_releases=0)
+    assert len(str(caught.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("amount", "total", "down", "up"),
+    [("25%", 6, 1, 2), ("29%", 100, 29, 29), ("58%", 100, 58, 58), ("10%", 3, 0, 1), (4, 3, 4, 4), ("100%", 7, 7, 7)],
+)
+def test_amounts_are_whole_numbers_without_float_errors(amount: t.Any, total: int, down: int, up: int) -> None:
+    assert resolve_amount(amount, total) == down
+    assert resolve_amount(amount, total, up=True) == up
+
+
+def plan(number: int, **options: t.Any) -> Plan:
+    broken = options.pop("broken", ())
+    skip = options.pop("skip", ())
+    hosts = [HostView(f"web{n}", serving=n not in broken, skip="has it" if n in skip else None) for n in range(1, number + 1)]
+    return make_plan(hosts, **{"batch": [1, "25%", "50%"], "canary": 1, "max_unavailable": "25%", **options})
+
+
+def test_the_canary_goes_alone_and_batches_grow_within_the_budget() -> None:
+    made = plan(12)
+    assert made.canary == ["web1"]
+    assert made.serial == [1, 3, 3, 3, 2]
+    assert any("held to 3" in note for note in made.notes)
+
+
+def test_a_broken_host_goes_first_but_never_as_the_canary() -> None:
+    made = plan(8, broken=(1,))
+    assert made.canary == ["web2"]
+    assert made.batches[1][0] == "web1"
+
+
+def test_broken_hosts_go_before_the_canary_when_they_use_up_the_budget() -> None:
+    made = plan(4, broken=(3,))
+    assert (made.batches[0], made.batches[1]) == (["web3"], ["web1"])
+
+
+def test_a_percentage_below_one_host_is_one_host_and_said() -> None:
+    made = plan(3, max_unavailable="10%")
+    assert made.max_unavailable == 1
+    assert any("less than one host" in note for note in made.notes)
+
+
+def test_a_floor_that_leaves_nobody_is_refused_with_what_would_do() -> None:
+    with pytest.raises(SeamlessError, match=r"Use at most 3 \(75%\)"):
+        plan(4, min_available="90%")
+
+
+def test_canaries_by_name() -> None:
+    assert plan(4, canary=["web3"]).batches[0] == ["web3"]
+    with pytest.raises(SeamlessError, match="web9"):
+        plan(4, canary=["web9"])
+
+
+def test_an_updated_fleet_needs_nothing() -> None:
+    made = plan(3, skip=(1, 2, 3))
+    assert (made.batches, sorted(made.skipped)) == ([], ["web1", "web2", "web3"])
+
+
+AMOUNTS = st.one_of(st.integers(min_value=1, max_value=40), st.integers(min_value=1, max_value=100).map("{}%".format))
+
+
+@given(
+    number=st.integers(min_value=1, max_value=40),
+    batch=st.lists(AMOUNTS, min_size=1, max_size=4),
+    canary=st.integers(min_value=0, max_value=5),
+    max_unavailable=AMOUNTS,
+    max_parallel=st.one_of(st.none(), st.integers(min_value=1, max_value=10)),
+    broken=st.sets(st.integers(min_value=1, max_value=40)),
+    skip=st.sets(st.integers(min_value=1, max_value=40)),
+)
+def test_every_plan_covers_each_host_once_within_its_limits(
+    number: int, batch: list[t.Any], canary: int, max_unavailable: t.Any, max_parallel: int | None, broken: set[int], skip: set[int]
+) -> None:
+    made = plan(number, batch=batch, canary=canary, max_unavailable=max_unavailable, max_parallel=max_parallel, broken=broken, skip=skip)
+    assert sorted([*made.order, *made.skipped]) == sorted(f"web{n}" for n in range(1, number + 1))
+    assert all(made.batches)
+    assert max(made.serial, default=0) <= min(made.max_unavailable, max_parallel or made.max_unavailable)
+    assert not {f"web{n}" for n in broken} & set(made.canary)
+
+
+INFO = {"pools": [{"balancer": "/s", "backend": "shop", "up": 2, "total": 2, "members": [
+    {"name": "web1", "address": "198.51.100.1", "admin": "ready", "health": "up", "drained_by": None, "operator": False},
+    {"name": "web2", "address": "198.51.100.2", "admin": "maint", "health": "unknown", "drained_by": None, "operator": True},
+]}]}
+CALL = {"delegate": "lb1", "driver": "haproxy", "socket": "/s", "backend": "shop"}
+
+
+def rotation(host: str, findings: preflight.Findings, address: str | None = None) -> preflight.InRotation:
+    calls = [{**CALL, "member": host}]
+    infos = {preflight.balancer_key(CALL): INFO}
+    return preflight.judge_rotation(host, calls, infos, app="shop", address=address, max_unavailable="50%", min_available=None, findings=findings)
+
+
+def test_a_member_in_maintenance_by_an_operator_gets_no_calls() -> None:
+    findings = preflight.Findings()
+    assert rotation("web2", findings).calls == []
+    assert "stays out" in findings.notes[0]
+
+
+def test_a_mistyped_member_is_a_problem_with_the_nearest_name() -> None:
+    findings = preflight.Findings()
+    rotation("wbe1", findings)
+    assert "Did you mean web1" in findings.problems[0]
+
+
+def test_members_are_found_by_address_and_carry_the_floor() -> None:
+    findings = preflight.Findings()
+    found = rotation("inventory-name", findings, "198.51.100.1")
+    assert (findings.problems, found.serving, found.calls[0]["min_available"]) == ([], True, 1)
+
+
+def test_balancers_expand_to_the_machines_of_a_group() -> None:
+    calls = preflight.expand_balancers("web1", [{"driver": "haproxy", "hosts": "lb", "socket": "/s"}, {"driver": "health_file"}], {"lb": ["lb1", "lb2"]})
+    assert [(call["delegate"], call["member"]) for call in calls] == [("lb1", "web1"), ("lb2", "web1"), ("web1", "web1")]
+
+
+def survey(current: str, **good: str) -> dict[str, t.Any]:
+    return {"current": {"release": current, "kind": "link"}, "releases": [{"id": name, "good_at": at, "state": "good"} for name, at in good.items()]}
+
+
+def test_a_rollback_goes_to_the_last_good_release_of_the_fleet() -> None:
+    mixed = {"web1": survey("r3", r1="2026-01-01", r2="2026-02-01"), "web2": survey("r2", r1="2026-01-01", r2="2026-02-01")}
+    assert preflight.rollback_target(mixed) == "r2"
+    uniform = {"web1": survey("r2", r1="2026-01-01", r2="2026-02-01")}
+    assert preflight.rollback_target(uniform) == "r1"
+    assert preflight.rollback_target({"web1": survey("r1", r1="2026-01-01")}) is None
+
+
+@pytest.fixture
+def facts(tmp_path: t.Any) -> dict[str, t.Any]:
+    made = {
+        "id": "r", "state_dir": str(tmp_path), "max_fail": 0, "on_failure": "rollback", "halted": "", "mode": "release", "max_unavailable": 1,
+        "roll_hosts": ["web1", "web2", "web3"], "undo_hosts": [], "finish_hosts": [],
+        "hosts": {f"web{n}": {"from": "1.0", "target": "2.0", "state": "pending", "detail": ""} for n in (1, 2, 3)},
+    }
+    ledger = Ledger(str(tmp_path))
+    rollout = {"app": "shop", "release": "2.0", "mode": "release", "state": "planned", "reason": "", "owner": "o", "controller": "c"}
+    ledger.begin({"id": "r", **rollout, "pid": 1, "process_start": "", "started_at": 1.0})
+    ledger.save_plan("r", made)
+    return made
+
+
+DONE = {"finished": True, "seconds_out": 2.5}
+
+
+def test_a_failure_halts_and_the_undo_goes_newest_first_after_what_is_drained(facts: dict[str, t.Any]) -> None:
+    conductor = Conductor(facts)
+    for host in ("web1", "web2"):
+        assert conductor.open_batch([host], undo=False)
+        conductor.close_batch([host], {host: DONE}, {host}, undo=False)
+    conductor.open_batch(["web3"], undo=False)
+    conductor.failed("web3", "Switch", {"msg": "not healthy"}, undo=False)
+    after = conductor.close_batch(["web3"], {"web3": DONE}, {"web3"}, undo=False)
+    assert after["undo_hosts"] == ["web3", "web2", "web1"]
+    assert "not healthy" in after["halted"]
+    assert not conductor.open_batch(["web9"], undo=False)
+
+
+def test_a_host_that_vanished_counts_as_unreachable_and_stays_on_record(facts: dict[str, t.Any]) -> None:
+    conductor = Conductor({**facts, "on_failure": "stop"})
+    conductor.open_batch(["web1"], undo=False)
+    after = conductor.close_batch(["web1"], {}, set(), undo=False)
+    row = conductor.ledger.hosts("r")["web1"]
+    assert (row["state"], row["drained"], bool(after["halted"]), after["undo_hosts"]) == ("unreachable", 1, True, [])
+    assert conductor.finish({})["state"] == "failed"
+
+
+def test_the_budget_counts_over_the_whole_rollout(facts: dict[str, t.Any]) -> None:
+    conductor = Conductor({**facts, "on_failure": "continue", "max_fail": 1})
+    for host, expected in (("web1", False), ("web2", True)):
+        conductor.open_batch([host], undo=False)
+        conductor.failed(host, "Switch", {"msg": "bad"}, undo=False)
+        assert bool(conductor.close_batch([host], {host: DONE}, {host}, undo=False)["halted"]) is expected
+
+
+def test_staging_that_fails_anywhere_stops_before_any_host(facts: dict[str, t.Any]) -> None:
+    after = Conductor(facts).staged({"web1": {"digest": "a"}, "web2": {"failed": True, "msg": "disk full"}, "web3": {"digest": "a"}})
+    assert after["roll_hosts"] == []
+    assert "disk full" in after["halted"]
+
+
+def test_hosts_with_different_bytes_stop_the_rollout(facts: dict[str, t.Any]) -> None:
+    assert Conductor(facts).staged({"web1": {"digest": "a"}, "web2": {"digest": "b"}})["halted"]
+
+
+def test_a_rollout_that_succeeds_writes_its_report(facts: dict[str, t.Any], tmp_path: t.Any) -> None:
+    conductor = Conductor(facts)
+    for host in ("web1", "web2", "web3"):
+        conductor.open_batch([host], undo=False)
+        conductor.close_batch([host], {host: DONE}, {host}, undo=False)
+    data = conductor.finish({})
+    assert (data["state"], data["hosts"]["web1"]["seconds_out"]) == ("succeeded", 2.5)
+    assert "succeeded" in (tmp_path / "reports" / "r" / "report.md").read_text()
+
+
+def test_an_interrupted_rollout_is_known_by_its_dead_process(facts: dict[str, t.Any], tmp_path: t.Any) -> None:
+    import os
+
+    assert [row["alive"] for row in Ledger(str(tmp_path)).unfinished()] == [False]
+    assert process_start(os.getpid()) == process_start(os.getpid()) != ""

@@ -218,14 +218,21 @@ def _tcp(probe: Probe) -> dict[str, t.Any]:
 def _command(probe: Probe) -> dict[str, t.Any]:
     shell = isinstance(probe.target, str)
     command = probe.target if shell else [str(item) for item in probe.target]
-    done = subprocess.run(command, shell=shell, timeout=probe.timeout, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        command, shell=shell, timeout=probe.timeout, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
     output = done.stdout.decode(errors="replace").strip()[-300:]
     return {"ok": done.returncode == 0, "status": done.returncode, "detail": f"{probe.name} ended with {done.returncode}: {output}"}
 
 
 def _systemd(probe: Probe) -> dict[str, t.Any]:
     done = subprocess.run(
-        ["systemctl", "is-active", str(probe.target)], timeout=probe.timeout, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ["systemctl", "is-active", str(probe.target)],
+        timeout=probe.timeout,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
     )
     state = done.stdout.decode(errors="replace").strip()
     return {"ok": done.returncode == 0, "detail": f"unit {probe.target} is {state}"}

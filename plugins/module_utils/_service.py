@@ -52,7 +52,7 @@ def _systemctl(service: Service, *arguments: str, timeout: float = 60.0) -> subp
     try:
         return subprocess.run(
             [*command, *arguments], timeout=timeout, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            encoding="utf-8", errors="replace",
+            encoding="utf-8", errors="replace", check=False,
         )
     except FileNotFoundError as exc:
         raise SeamlessError("services need systemd, and there is no systemctl on this host.") from exc
@@ -72,7 +72,7 @@ def _story(service: Service) -> str:
         command.insert(1, "--user")
     try:
         done = subprocess.run(
-            command, timeout=10, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8", errors="replace"
+            command, timeout=10, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8", errors="replace", check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -48,7 +48,7 @@ options:
     default: []
   keep_releases:
     description:
-      - Also say what M(seamless.rollout.release_prune#module) would remove with this number.
+      - Also say what M(seamless.rollout.release_prune) would remove with this number.
     type: int
 seealso:
   - module: seamless.rollout.release_switch

@@ -95,7 +95,7 @@ options:
     default: ''
   host_releases:
     description:
-      - What M(seamless.rollout.release_info#module) returned as C(releases). Spares a question to the host.
+      - What M(seamless.rollout.release_info) returned as C(releases). Spares a question to the host.
     type: list
     elements: dict
   state_dir:

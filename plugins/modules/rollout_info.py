@@ -33,7 +33,7 @@ options:
     type: path
   balancers:
     description:
-      - Answers of M(seamless.rollout.lb_info#module).
+      - Answers of M(seamless.rollout.lb_info).
     type: list
     elements: dict
     default: []

@@ -80,7 +80,7 @@ options:
     default: []
   survey:
     description:
-      - Also read the host, in the same call. Options as of M(seamless.rollout.release_info#module), without C(root).
+      - Also read the host, in the same call. Options as of M(seamless.rollout.release_info), without C(root).
     type: dict
 seealso:
   - module: seamless.rollout.release_info

@@ -12,7 +12,7 @@ short_description: Plan a rollout
 version_added: 0.1.0
 description:
   - Checks all C(rollout_) variables, reads what hosts and balancers answered, and decides which host is updated when.
-  - Part of the playbooks of this collection. Use M(seamless.rollout.release_switch#module) and the other modules in plays of your own.
+  - Part of the playbooks of this collection. Use M(seamless.rollout.release_switch) and the other modules in plays of your own.
 author:
   - Seamless Rollout Contributors (@seamless-rollout)
 extends_documentation_fragment:
@@ -48,7 +48,7 @@ options:
     default: release
   balancers:
     description:
-      - Answers of M(seamless.rollout.lb_info#module).
+      - Answers of M(seamless.rollout.lb_info).
     type: list
     elements: dict
     default: []

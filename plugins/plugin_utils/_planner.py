@@ -97,9 +97,11 @@ class Planner:
         new = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
         if not os.path.exists(os.path.join(state_dir, "ledger.sqlite3")):
             return new, []
-        dead = [row for row in Ledger(state_dir).unfinished() if not row["alive"] and row["controller"] == platform.node()]
+        ledger = Ledger(state_dir)
+        dead = [row for row in ledger.unfinished() if not row["alive"] and row["controller"] == platform.node()]
         mine = [row["id"] for row in dead if row["release"] == settings.release and row["mode"] == settings.mode]
-        return (mine[0] if mine else new), [row["id"] for row in dead]
+        ended = [row["id"] for row in ledger.rollouts(limit=50) if row["finished_at"]]
+        return (mine[0] if mine else new), [row["id"] for row in dead] + ended
 
     def plan(self, facts: Facts, *, surveys: t.Mapping[str, dict[str, t.Any]], balancers: t.Sequence[dict[str, t.Any]]) -> Facts:
         """Judge what hosts and balancers answered and decide who is updated when. Raises SeamlessError to refuse."""
@@ -268,7 +270,7 @@ class Planner:
     def _record(self, facts: Facts, settings: Settings) -> None:
         ledger = Ledger(facts["state_dir"])
         pid = os.getppid()
-        for dead in facts["takeover"]:
+        for dead in (row["id"] for row in ledger.unfinished() if row["id"] in facts["takeover"]):
             if dead != facts["id"]:
                 ledger.set_state(dead, "superseded", halted=f"its process is gone; {facts['id']} took over")
         ledger.begin(

@@ -187,7 +187,7 @@ def _run(command: list[str], what: str) -> str:
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, encoding="utf-8", errors="replace"
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, encoding="utf-8", errors="replace", check=False,
         )
     except FileNotFoundError as exc:
         raise SeamlessError(f"{what} needs {command[0]} on the controller: install it.") from exc
@@ -244,7 +244,7 @@ def _build(command: t.Any, tree: str, state_dir: str, exclude: list[str]) -> str
     shell = isinstance(command, str)
     done = subprocess.run(
         command if shell else [str(item) for item in command], shell=shell, cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+        stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", check=False,
     )
     if done.returncode != 0:
         raise SeamlessError(f"source build {command!r} ended with {done.returncode}:\n{done.stdout.strip()[-2000:]}")

@@ -61,7 +61,7 @@ backend {backend}
 
 def run(*command: str, check: bool = True, data: bytes | None = None, timeout: float = 120) -> str:
     """Run a command and return its output; raise with the output where it fails."""
-    done = subprocess.run(command, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
+    done = subprocess.run(command, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False)
     text = done.stdout.decode(errors="replace")
     if check and done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {text}")
@@ -182,7 +182,8 @@ class Fleet:
             "ansible_user": "root",
             "ansible_ssh_private_key_file": os.path.join(self.directory, "key"),
             "ansible_python_interpreter": "/usr/bin/python3",
-            "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
+            "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "
+            "-o ServerAliveInterval=2 -o ServerAliveCountMax=2 -o ConnectTimeout=4",
             "ansible_ssh_control_path_dir": control,
         }
         groups = {
@@ -226,7 +227,7 @@ class Fleet:
         begun = time.monotonic()
         command = [ansible, "-i", self.inventory, playbook, "-e", json.dumps(dict(variables or {})), *options]
         done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, env=self.environment, cwd=cwd, stdin=subprocess.DEVNULL
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, env=self.environment, cwd=cwd, stdin=subprocess.DEVNULL, check=False,
         )
         return Played(done.returncode, done.stdout.decode(errors="replace"), time.monotonic() - begun)
 

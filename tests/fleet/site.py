@@ -102,7 +102,7 @@ class Site:
             **VARIABLES,
             "rollout_release": release,
             "rollout_source": {"type": "directory", "path": os.path.join(self.builds, release)},
-            "rollout_health": [{"url": "http://127.0.0.1:8000/health", "json": {"version": release}}],
+            "rollout_health": [{"url": "http://127.0.0.1:8000/health", "json": {"version": "{{ rollout_release }}"}}],
             **{f"rollout_{name}": value for name, value in changes.items()},
         }
 

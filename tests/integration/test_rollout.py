@@ -53,22 +53,18 @@ def test_a_broken_release_is_undone_on_the_canary_and_touches_no_other_host(sett
     assert json.loads(info)["state"] in ("failed", "bad")
 
 
-def test_a_host_that_is_lost_after_its_drain_stops_the_roll_and_a_new_run_repairs_it(settled: Site, tmp_path: object) -> None:
+def test_a_host_that_is_lost_after_its_drain_stops_the_roll_and_a_new_run_repairs_it(settled: Site) -> None:
     tasks = os.path.join(settled.fleet.directory, "cut.yml")
     with open(tasks, "w", encoding="utf-8") as file:
         file.write("- name: Lose the network\n  ansible.builtin.command: systemd-run --on-active=0.2 nft -f /root/cut\n  changed_when: true\n")
         file.write("- name: Wait for it\n  ansible.builtin.wait_for:\n    timeout: 1\n  delegate_to: localhost\n")
-    cut = "table inet cut { chain input { type filter hook input priority 0; policy drop; }; chain output { type filter hook output priority 0; policy drop; }; }"
+    chains = "; ".join(f"chain {name} {{ type filter hook {name} priority 0; policy drop; }}" for name in ("input", "output"))
+    cut = f"table inet cut {{ {chains}; }}"
     settled.fleet.put("web1", "/root/cut", cut)
-    before = settled.fleet.environment
-    os.environ["ANSIBLE_SSH_RETRIES"], os.environ["ANSIBLE_TIMEOUT"] = "0", "4"
-    options = ("--ssh-common-args=-o ServerAliveInterval=2 -o ServerAliveCountMax=2 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",)
     try:
-        played = settled.rollout("2.0", *options, hooks={"after_drain": [tasks]}, on_failure="stop")
+        played = settled.rollout("2.0", hooks={"after_drain": [tasks]}, on_failure="stop")
     finally:
-        del os.environ["ANSIBLE_SSH_RETRIES"], os.environ["ANSIBLE_TIMEOUT"]
         settled.fleet.connect("web1")
-    assert before
     assert played.code != 0, played.text
     assert settled.release_of("web2") == settled.release_of("web3") == "1.0"
     standing = settled.fleet.standing("lb1")
@@ -147,7 +143,6 @@ def test_a_reload_that_forgets_the_drain_does_not_go_unnoticed(settled: Site) ->
 
 
 def test_two_rollouts_of_one_application_cannot_run_at_once(settled: Site) -> None:
-    settled.fleet.shell("web2", "cp /dev/null /tmp/x")
     results = []
     first = threading.Thread(target=lambda: results.append(settled.rollout("2.0")))
     first.start()
@@ -164,7 +159,8 @@ def test_two_rollouts_of_one_application_cannot_run_at_once(settled: Site) -> No
 
 def test_check_mode_shows_the_whole_plan_and_changes_nothing(settled: Site) -> None:
     def snapshot() -> list[str]:
-        return [settled.fleet.shell(host, "find / -xdev -newer /tmp/mark -not -path '/proc/*' -not -path '/run/*' -not -path '/var/log/*' -type f") for host in settled.fleet.hosts]
+        unrelated = "-not -path '/proc/*' -not -path '/run/*' -not -path '/var/log/*'"
+        return [settled.fleet.shell(host, f"find / -xdev -newer /tmp/mark {unrelated} -type f") for host in settled.fleet.hosts]
 
     for host in settled.fleet.hosts:
         settled.fleet.shell(host, "touch /tmp/mark; sleep 0.01")
@@ -248,5 +244,5 @@ def test_the_modules_work_without_the_light_transport(settled: Site) -> None:
 
 
 def test_the_repository_names_no_place_of_this_machine() -> None:
-    listed = subprocess.run(["git", "-C", REPO, "grep", "-lE", "/(r)oot/\\.pyenv"], stdout=subprocess.PIPE, text=True).stdout
+    listed = subprocess.run(["git", "-C", REPO, "grep", "-lE", "/(r)oot/\\.pyenv"], stdout=subprocess.PIPE, text=True, check=False).stdout
     assert listed == ""

@@ -14,8 +14,14 @@ def balancer_machines(balancers: t.Sequence[t.Mapping[str, t.Any]], groups: t.Ma
     return distinct_balancers({"": expand_balancers("", plain(balancers), plain(groups))})
 
 
+def balancer_calls(
+    balancers: t.Sequence[t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]], host: str
+) -> list[dict[str, t.Any]]:
+    return expand_balancers(host, plain(balancers), plain(groups))
+
+
 class FilterModule:
     """Filters of seamless.rollout."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"balancer_machines": balancer_machines}
+        return {"balancer_machines": balancer_machines, "balancer_calls": balancer_calls}

@@ -1,0 +1,8 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+
+
+def test_every_server_was_patched(host):
+    assert host.file("/root/patched").content_string == "patched\n"

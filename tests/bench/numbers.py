@@ -1,0 +1,174 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Measures what the project promises, prints ``name value goal``, and writes build/numbers.json. Nothing is remembered."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import typing as t
+import xml.etree.ElementTree
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from ansible_collections.seamless.rollout.plugins.module_utils._release import links
+from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
+from bench.bench import Bench, Measured
+from fleet.fleet import REPO, Fleet
+
+SWITCHES = 20_000
+
+
+class Row(t.NamedTuple):
+    name: str
+    value: t.Any
+    goal: str
+    ok: bool
+
+
+def demo() -> list[Row]:
+    """Requests made and failed in the demonstration, and whether it ended as it must."""
+    done = subprocess.run([sys.executable, os.path.join(REPO, "tests", "demo", "demo.py")], stdout=subprocess.PIPE, text=True, check=False)
+    requests = re.search(r"^  requests +(\d+)", done.stdout, re.MULTILINE)
+    failed = re.search(r"^  failed requests +(\d+)", done.stdout, re.MULTILINE)
+    made, lost = (int(match[1]) if match else -1 for match in (requests, failed))
+    return [Row("demo_failed_requests", f"{lost} of {made}", "0 of >= 50000", lost == 0 and made >= 50_000 and done.returncode == 0)]
+
+
+def _read(path: str, stop: t.Any, bad: t.Any, reads: t.Any) -> None:
+    while not stop.is_set():
+        try:
+            directory = os.open(path, os.O_RDONLY)
+        except OSError:
+            bad.value += 1
+            continue
+        try:
+            contents = []
+            for name in ("a", "b"):
+                handle = os.open(name, os.O_RDONLY, dir_fd=directory)
+                contents.append(os.read(handle, 10))
+                os.close(handle)
+            bad.value += len(set(contents)) != 1
+        except OSError:
+            bad.value += 1
+        finally:
+            os.close(directory)
+        reads.value += 1
+
+
+def switches() -> list[Row]:
+    """Readers that find the link missing, or two releases behind one opened path, over many switches."""
+    with tempfile.TemporaryDirectory() as directory:
+        store = Store(os.path.join(directory, "shop"))
+        store.create()
+        for release in ("1", "2"):
+            os.mkdir(store.release_path(release))
+            for name in ("a", "b"):
+                with open(os.path.join(store.release_path(release), name), "w", encoding="utf-8") as file:
+                    file.write(release)
+        links.point(store, "current", "1")
+        context = multiprocessing.get_context("fork")
+        stop, bad, reads = context.Event(), context.Value("L", 0), context.Value("L", 0)
+        readers = [context.Process(target=_read, args=(store.link_path("current"), stop, bad, reads)) for dummy in range(2)]
+        for reader in readers:
+            reader.start()
+        for number in range(SWITCHES):
+            links.point(store, "current", str(number % 2 + 1))
+        stop.set()
+        for reader in readers:
+            reader.join()
+    return [Row("switch_bad_reads", f"{bad.value} of {reads.value} reads, {SWITCHES} switches", "0", bad.value == 0 and reads.value > 10_000)]
+
+
+@functools.lru_cache(maxsize=1)
+def comparison() -> dict[str, Measured]:
+    with Fleet(web=6, lb=2) as fleet:
+        bench = Bench(fleet)
+        bench.prepare()
+        return bench.compare()
+
+
+def executions() -> list[Row]:
+    value = comparison()["ours"].executions
+    return [Row("module_executions_per_host", value, "<= 10", 0 < value <= 10)]
+
+
+def wall() -> list[Row]:
+    ours, theirs = comparison()["ours"], comparison()["reference"]
+    ratio = round(ours.wall / theirs.wall, 2)
+    return [Row("wall_ratio_1_percent_changed", f"{ratio} ({ours.wall} s / {theirs.wall} s)", "<= 0.5", ratio <= 0.5)]
+
+
+def out_of_rotation() -> list[Row]:
+    ours, theirs = comparison()["ours"], comparison()["reference"]
+    ratio = round(ours.out / theirs.out, 2)
+    value = f"{ours.out} s, ratio {ratio} (reference {theirs.out} s)"
+    return [Row("seconds_out_of_rotation", value, "<= 3.0 s mean and <= 0.4 x", ours.out <= 3.0 and ratio <= 0.4)]
+
+
+def unchanged() -> list[Row]:
+    ours, theirs = comparison()["ours unchanged"], comparison()["reference unchanged"]
+    ratio = round(ours.wall / theirs.wall, 2)
+    quiet = "Take the host out of rotation" not in ours.played.text and "Switch, restart" not in ours.played.text
+    return [Row("unchanged_wall_ratio", f"{ratio} ({ours.wall} s / {theirs.wall} s)", "<= 0.2, no drain, no restart", ratio <= 0.2 and quiet)]
+
+
+def received_bytes() -> list[Row]:
+    value = comparison()["ours"].received
+    return [Row("bytes_per_host_1_percent_changed", f"{value / 1e6:.2f} MB", "<= 0.6 MB", 0 < value <= 600_000)]
+
+
+def from_tests(name: str, pattern: str, goal: str, least: int) -> list[Row]:
+    """Run the integration tests that cause a fault and say how many of them passed."""
+    with tempfile.NamedTemporaryFile(suffix=".xml") as junit:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/integration", "-k", pattern, f"--junit-xml={junit.name}"]
+        subprocess.run(command, cwd=REPO, stdout=subprocess.DEVNULL, check=False)
+        suite = next(xml.etree.ElementTree.parse(junit.name).getroot().iter("testsuite"))
+    total = int(suite.get("tests", 0))
+    failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+    return [Row(name, f"{total - failed} of {total} cases", goal, failed == 0 and total >= least)]
+
+
+ROWS: dict[str, t.Callable[[], list[Row]]] = {
+    "demo_failed_requests": demo,
+    "switch_bad_reads": switches,
+    "module_executions_per_host": executions,
+    "wall_ratio_1_percent_changed": wall,
+    "seconds_out_of_rotation": out_of_rotation,
+    "unchanged_wall_ratio": unchanged,
+    "bytes_per_host_1_percent_changed": received_bytes,
+    "second_run_changes_nothing": lambda: from_tests("second_run_changes_nothing", "second_run", "changed=0, no drain", 1),
+    "broken_release_undone": lambda: from_tests("broken_release_undone", "broken_release", "canary restored, nobody else touched", 1),
+    "unreachable_after_drain": lambda: from_tests("unreachable_after_drain", "lost_after_its_drain", "stops, recorded, repaired by a re-run", 1),
+    "last_healthy_member": lambda: from_tests("last_healthy_member", "last_healthy_member", "never drained", 1),
+    "bad_inputs_refused": lambda: from_tests("bad_inputs_refused", "bad_input", "each refused before a drain", 16),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--row", choices=list(ROWS), help="measure one row")
+    arguments = parser.parse_args()
+    rows: list[Row] = []
+    for name, measure in ROWS.items():
+        if arguments.row in (None, name):
+            for row in measure():
+                rows.append(row)
+                print(f"{row.name:<34} {row.value!s:<44} {row.goal}{'' if row.ok else '   NOT REACHED'}", flush=True)
+    os.makedirs(os.path.join(REPO, "build"), exist_ok=True)
+    with open(os.path.join(REPO, "build", "numbers.json"), "w", encoding="utf-8") as file:
+        json.dump([row._asdict() for row in rows], file, indent=2)
+    sys.exit(0 if all(row.ok for row in rows) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# All Molecule scenarios, on one fleet that the scenario "default" makes and removes.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export SEAMLESS_MOLECULE_NAME=molecule$$
+export SEAMLESS_MOLECULE_PREFIX=seamless-$SEAMLESS_MOLECULE_NAME
+export SEAMLESS_MOLECULE_DIRECTORY=${TMPDIR:-/tmp}/$SEAMLESS_MOLECULE_PREFIX
+export XDG_STATE_HOME=$SEAMLESS_MOLECULE_DIRECTORY/state
+export ANSIBLE_COLLECTIONS_PATH=$PWD/build/tree:$PWD/build/deps ANSIBLE_HOME=$PWD/build/ansible-home
+export MOLECULE_GLOB='molecule/*/molecule.yml'
+export PATH=$PWD/.venv/bin:$PATH
+trap 'python tests/fleet/fleet.py down --prefix "$SEAMLESS_MOLECULE_NAME"' EXIT
+molecule reset >/dev/null 2>&1 || true
+if [ $# -gt 0 ]; then
+    molecule create --scenario-name default
+    molecule test --scenario-name "$1"
+else
+    molecule test --all
+fi

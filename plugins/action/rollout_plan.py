@@ -36,18 +36,26 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if args["step"] == "read":
                 facts = planner.read(args["mode"], targets=[str(name) for name in task_vars["ansible_play_hosts_all"]], groups=task_vars["groups"])
             else:
-                facts = planner.plan(
-                    plain(task_vars["hostvars"]["localhost"]["seamless_rollout"]),
-                    surveys={host: self._survey(task_vars, host) for host in task_vars["ansible_play_hosts_all"]},
-                    balancers=plain(args["balancers"]),
-                )
-                self._display.display(planner.text)
-                result["msg"] = planner.text
-                result["plan"] = planner.public
+                facts = self._plan(planner, task_vars, plain(args["balancers"]), result)
         except SeamlessError as exc:
             raise AnsibleActionFail(str(exc)) from exc
         result["ansible_facts"] = {"seamless_rollout": facts}
         return result
+
+    def _plan(
+        self, planner: Planner, task_vars: dict[str, t.Any], balancers: list[dict[str, t.Any]], result: dict[str, t.Any]
+    ) -> dict[str, t.Any]:
+        facts = plain(task_vars["hostvars"]["localhost"]["seamless_rollout"])
+        try:
+            surveys = {host: self._survey(task_vars, host) for host in task_vars["ansible_play_hosts_all"]}
+            facts = planner.plan(facts, surveys=surveys, balancers=balancers)
+        except SeamlessError as exc:
+            # Not a failure yet: every host has to give its lock back first.
+            return planner.refuse(facts, str(exc))
+        self._display.display(planner.text)
+        result["msg"] = planner.text
+        result["plan"] = planner.public
+        return facts
 
     @staticmethod
     def _survey(task_vars: dict[str, t.Any], host: str) -> dict[str, t.Any]:

@@ -95,7 +95,9 @@ class Ledger:
         """Record the plan and its hosts; hosts that an interrupted run had recorded keep nothing but their way back."""
         now = time.time()
         with self._open() as connection:
-            connection.execute("UPDATE rollouts SET plan=?, state='running' WHERE id=?", (json.dumps(plan), rollout_id))
+            connection.execute(
+                "UPDATE rollouts SET plan=?, state='running', release=? WHERE id=?", (json.dumps(plan), plan["release"], rollout_id)
+            )
             for position, (host, entry) in enumerate(plan["hosts"].items()):
                 connection.execute(
                     "INSERT INTO hosts (rollout_id, host, position, state, from_release, to_release, detail, updated_at) "

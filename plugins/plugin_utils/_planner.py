@@ -68,7 +68,7 @@ class Planner:
                 settings.source, app=settings.app, release=str(settings.release), rollout_id=rollout_id, state_dir=state_dir
             )
             resolved = {"digest": release.digest, "revision": release.revision, "files": release.files, "bytes": release.bytes}
-        return {
+        facts = {
             "id": rollout_id,
             "app": settings.app,
             "release": settings.release,
@@ -89,8 +89,19 @@ class Planner:
             "undo_serial": [1],
             "finish_hosts": [],
             "halted": "",
+            "refused": "",
             "hosts": {},
         }
+        if not self._dry:
+            # Before the lock is taken, so that a lock whose rollout died while it was planned can be told from a living one.
+            self._begin(facts, settings)
+        return facts
+
+    def refuse(self, facts: Facts, why: str) -> Facts:
+        """Record that the rollout was refused, and say so in the facts: every host has to give its lock back."""
+        if not self._dry:
+            Ledger(facts["state_dir"]).set_state(facts["id"], "refused", halted=why)
+        return {**facts, "refused": why}
 
     def _identity(self, settings: Settings, state_dir: str) -> tuple[str, list[str]]:
         """Return the id of this rollout, an interrupted one's where this goes on with it, and the ids that died here."""
@@ -159,7 +170,8 @@ class Planner:
         self.text = report.plan_text(facts, plan, settings, dry=self._dry)
         self.public = report.plan_public(facts, plan)
         if not self._dry:
-            self._record(facts, settings)
+            ledger = Ledger(facts["state_dir"])
+            ledger.save_plan(facts["id"], {key: facts[key] for key in ("release", "hosts", "batches", "canary")})
         return facts
 
     def _answers(self, surveys: t.Mapping[str, dict[str, t.Any]], findings: preflight.Findings) -> dict[str, dict[str, t.Any]]:
@@ -243,7 +255,7 @@ class Planner:
                     {"id": item.get("id"), "digest": item.get("digest"), "state": item.get("state")}
                     for item in (survey or {}).get("releases") or []
                 ],
-                "keep": settings.keep_releases,
+                "would_prune": (survey or {}).get("would_prune") or [] if state == "pending" and settings.mode == "release" else [],
             }
             if settings.mode in ("rollback", "promote"):
                 facts["hosts"][host]["health"] = self._variables.get(host, "rollout_health", rollout_release=target) or []
@@ -267,7 +279,7 @@ class Planner:
             return "stop"
         return settings.on_failure
 
-    def _record(self, facts: Facts, settings: Settings) -> None:
+    def _begin(self, facts: Facts, settings: Settings) -> None:
         ledger = Ledger(facts["state_dir"])
         pid = os.getppid()
         for dead in (row["id"] for row in ledger.unfinished() if row["id"] in facts["takeover"]):
@@ -288,7 +300,6 @@ class Planner:
                 "started_at": time.time(),
             }
         )
-        ledger.save_plan(facts["id"], {"hosts": facts["hosts"], "batches": facts["batches"], "canary": facts["canary"]})
 
 
 def _refusal(findings: preflight.Findings) -> str:

@@ -22,8 +22,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from ansible_collections.seamless.rollout.plugins.module_utils._release import links
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
-from bench.bench import Bench, Measured
 from fleet.fleet import REPO, Fleet
+
+from bench.bench import Bench, Measured
 
 SWITCHES = 20_000
 

@@ -17,7 +17,8 @@ SERVER = '''\
 import http.server, json, os, signal, socketserver, sys, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-VERSION = open(os.path.join(HERE, "VERSION")).read().strip()
+with open(os.path.join(HERE, "VERSION")) as file:
+    VERSION = file.read().strip()
 START = float(os.environ.get("START_SECONDS", "1.0"))
 
 

@@ -2,10 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-import http.server, json, os, signal, socketserver, sys, threading, time
+import http.server
+import json
+import os
+import signal
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-VERSION = open(os.path.join(HERE, "VERSION")).read().strip()
+with open(os.path.join(HERE, "VERSION")) as file:
+    VERSION = file.read().strip()
 START = float(os.environ.get("START_SECONDS", "1.0"))
 
 

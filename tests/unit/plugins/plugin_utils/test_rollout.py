@@ -194,7 +194,7 @@ def test_a_rollback_goes_to_the_last_good_release_of_the_fleet() -> None:
 @pytest.fixture
 def facts(tmp_path: t.Any) -> dict[str, t.Any]:
     made = {
-        "id": "r", "state_dir": str(tmp_path), "max_fail": 0, "on_failure": "rollback", "halted": "", "mode": "release", "max_unavailable": 1,
+        "id": "r", "state_dir": str(tmp_path), "max_fail": 0, "on_failure": "rollback", "halted": "", "mode": "release", "max_unavailable": 1, "release": "2.0",
         "roll_hosts": ["web1", "web2", "web3"], "undo_hosts": [], "finish_hosts": [],
         "hosts": {f"web{n}": {"from": "1.0", "target": "2.0", "state": "pending", "detail": ""} for n in (1, 2, 3)},
     }

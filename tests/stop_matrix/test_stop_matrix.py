@@ -1,0 +1,157 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A rollout stops when it must, on every ansible-core that the Pythons of this machine can carry.
+
+Ansible's own keywords differ between versions and don't stop a serial play whose blocks have a rescue; these are the shapes that fool them.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import glob
+import json
+import os
+import sqlite3
+import subprocess
+import typing as t
+
+import pytest
+
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+HOSTS = ("h1", "h2", "h3", "h4", "h5", "h6")
+# ansible-core and the Pythons that carry it, the best first.
+CORES = {
+    "2.16": ("3.12", "3.11", "3.10"),
+    "2.18": ("3.12", "3.13", "3.11"),
+    "2.19": ("3.12", "3.13", "3.11"),
+    "2.20": ("3.12", "3.13", "3.14"),
+    "2.21": ("3.12", "3.13", "3.14"),
+}
+
+COMMAND = "  ansible.builtin.command: \"{{ 'false' if inventory_hostname in bad else 'true' }}\"\n  changed_when: true\n"
+FAIL = f"- name: Update\n{COMMAND}"
+RESCUED = f"- name: Try\n  block:\n  - name: Update\n  {COMMAND.replace(chr(10) + '  ', chr(10) + '    ')}"
+RESCUED += "\n  rescue:\n  - name: Mend\n    ansible.builtin.debug:\n      msg: mended\n"
+RESCUE_FAILS = RESCUED.replace("ansible.builtin.debug", "ansible.builtin.fail")
+RUN_ONCE = "- name: Once\n  ansible.builtin.command: \"{{ 'false' if bad else 'true' }}\"\n  run_once: true\n  changed_when: true\n"
+IGNORED = f"- name: Update\n{COMMAND}  ignore_errors: true\n"
+LOST = (
+    "- name: Lose the connection\n  ansible.builtin.set_fact:\n    ansible_connection: ssh\n    ansible_host: 127.0.0.1\n    ansible_port: 1\n"
+    "  when: inventory_hostname in bad\n- name: Update\n  ansible.builtin.command: 'true'\n  changed_when: true\n"
+)
+MARK = "- name: Mark\n  ansible.builtin.file:\n    path: \"{{ marks }}/{{ inventory_hostname }}\"\n    state: touch\n    mode: \"0644\"\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """*tasks* run on each host; *bad* hosts misbehave; *marked* are the hosts whose update must have come to its end."""
+
+    name: str
+    tasks: str
+    bad: tuple[str, ...]
+    marked: tuple[str, ...]
+    succeeds: bool
+    states: dict[str, tuple[str, ...]]
+    options: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+
+
+DOWN = ("unreachable", "in_flight", "failed")
+CASES = [
+    Case("all good", FAIL, (), HOSTS, True, {"h6": ("done",)}),
+    Case("one fails", FAIL, ("h1",), ("h2",), False, {"h1": ("failed",), "h2": ("done",), "h3": ("untouched",)}),
+    Case("a whole batch fails", FAIL, ("h1", "h2"), (), False, {"h1": ("failed",), "h3": ("untouched",)}),
+    Case("one unreachable", LOST, ("h1",), ("h2",), False, {"h1": DOWN, "h2": ("done",), "h3": ("untouched",)}),
+    Case("a whole batch unreachable", LOST, ("h1", "h2"), (), False, {"h1": DOWN, "h2": DOWN, "h3": ("untouched", "pending")}),
+    Case("a rescue that mends", RESCUED, ("h1",), HOSTS, True, {"h1": ("done",), "h6": ("done",)}),
+    Case("a rescue that fails", RESCUE_FAILS, ("h1",), ("h2",), False, {"h1": ("failed",), "h3": ("untouched",)}),
+    Case("run_once fails", RUN_ONCE, ("h1",), (), False, {"h3": ("untouched", "pending")}),
+    Case("errors ignored by the user", IGNORED, ("h1",), HOSTS, True, {"h6": ("done",)}),
+    Case(
+        "a budget over all batches", FAIL, ("h1", "h3"), ("h2", "h4"), False, {"h1": ("failed",), "h3": ("failed",), "h5": ("untouched",)},
+        {"rollout_on_failure": "continue", "rollout_max_fail": 1},
+    ),
+]
+
+
+def interpreter(version: str) -> str | None:
+    for pattern in (f"~/.pyenv/versions/{version}.*/bin/python3", f"/usr/bin/python{version}", f"/usr/local/bin/python{version}"):
+        for path in sorted(glob.glob(os.path.expanduser(pattern))):
+            if subprocess.run([path, "-c", "import venv, ensurepip"], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+                return path
+    return None
+
+
+def available() -> dict[str, str]:
+    """Return the interpreter for each ansible-core that can be installed here."""
+    found = {}
+    for core, versions in CORES.items():
+        python = next((path for path in map(interpreter, versions) if path), None)
+        if python:
+            found[core] = python
+    return found
+
+
+def environment_of(core: str, python: str) -> str:
+    """Return the directory of a virtual environment with that ansible-core, made once."""
+    place = os.path.join(REPO, ".venvs", f"core-{core}")
+    stamp = os.path.join(place, "complete")
+    if not os.path.exists(stamp):
+        subprocess.run([python, "-m", "venv", "--clear", place], check=True)
+        install = [os.path.join(place, "bin", "python"), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", f"ansible-core=={core}.*"]
+        subprocess.run(install, check=True, stderr=subprocess.DEVNULL)
+        with open(stamp, "w", encoding="utf-8"):
+            pass
+    return place
+
+
+def run_case(core: str, case: Case, directory: str) -> str:
+    """Run one case; return what was not as it must be, or an empty string."""
+    marks, state = os.path.join(directory, "marks"), os.path.join(directory, "state")
+    os.makedirs(marks)
+    tasks = os.path.join(directory, "update.yml")
+    with open(tasks, "w", encoding="utf-8") as file:
+        file.write(case.tasks + MARK)
+    python = os.path.join(REPO, ".venvs", f"core-{core}", "bin", "python")
+    hosts = {host: {"rollout_root": os.path.join(directory, host)} for host in HOSTS}
+    variables = {"ansible_connection": "local", "ansible_python_interpreter": python}
+    with open(os.path.join(directory, "inventory.json"), "w", encoding="utf-8") as file:
+        json.dump({"app": {"hosts": hosts, "vars": variables}}, file)
+    inventory = os.path.join(directory, "inventory.yml")
+    os.rename(os.path.join(directory, "inventory.json"), inventory)
+    extra = {
+        "rollout_app": "matrix", "rollout_update_tasks": tasks, "rollout_state_dir": state, "rollout_batch": [2], "rollout_canary": 0,
+        "rollout_max_unavailable": 2, "rollout_on_failure": "stop", "bad": list(case.bad), "marks": marks, **case.options,
+    }
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE")},
+        "ANSIBLE_COLLECTIONS_PATH": os.path.join(REPO, "build", "tree"), "ANSIBLE_HOME": os.path.join(directory, "home"),
+        "ANSIBLE_FORKS": "6", "HOME": directory, "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8",
+    }
+    command = [os.path.join(os.path.dirname(python), "ansible-playbook"), "-i", inventory, "seamless.rollout.rollout", "-e", json.dumps(extra)]
+    done = subprocess.run(command, env=environment, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    marked = sorted(os.listdir(marks))
+    with sqlite3.connect(os.path.join(state, "matrix", "ledger.sqlite3")) as connection:
+        states = dict(connection.execute("SELECT host, state FROM hosts").fetchall())
+    wrong = []
+    if (done.returncode == 0) != case.succeeds:
+        wrong.append(f"exit code {done.returncode}")
+    if marked != sorted(case.marked):
+        wrong.append(f"updated {marked}, wanted {sorted(case.marked)}")
+    wrong += [f"{host} is recorded as {states.get(host)}, wanted {wanted}" for host, wanted in case.states.items() if states.get(host) not in wanted]
+    return f"{case.name}: {'; '.join(wrong)}\n{done.stdout[-3000:]}" if wrong else ""
+
+
+@pytest.mark.parametrize("core", list(available()))
+def test_the_rollout_stops_when_it_must(core: str, tmp_path: t.Any) -> None:
+    environment_of(core, available()[core])
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(run_case, core, case, str(tmp_path / str(number))) for number, case in enumerate(CASES)]
+        wrong = [text for text in (future.result() for future in futures) if text]
+    assert not wrong, "\n\n".join(wrong)
+
+
+def test_some_ansible_core_could_be_tried() -> None:
+    assert available(), "no Python on this machine carries any of the supported versions of ansible-core"

@@ -137,6 +137,8 @@ class Planner:
                 findings=findings,
             )
             rotations[host] = rotation
+            if survey is not None and settings.mode in ("release", "rollback", "promote") and not values.get("rollout_hooks"):
+                preflight.check_services(host, survey, findings)
             if survey is not None and settings.mode != "update":
                 if not values.get("rollout_adopt"):
                     preflight.check_current(host, survey, settings.root, findings)

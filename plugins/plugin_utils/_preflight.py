@@ -32,7 +32,8 @@ def expand_balancers(host: str, balancers: t.Sequence[t.Mapping[str, t.Any]], gr
         machines = [machine for name in names for machine in groups.get(name, [name])] or [host]
         for machine in dict.fromkeys(machines):
             call = {key: value for key, value in balancer.items() if key not in ("hosts", "member")}
-            calls.append({**call, "delegate": machine, "member": str(balancer.get("member") or host)})
+            named = bool(balancer.get("member"))
+            calls.append({**call, "delegate": machine, "member": str(balancer.get("member") or host), "named": named})
     return calls
 
 
@@ -46,7 +47,7 @@ def distinct_balancers(calls_by_host: t.Mapping[str, t.Sequence[t.Mapping[str, t
     for calls in calls_by_host.values():
         for call in calls:
             if call["driver"] != "health_file":
-                found.setdefault(balancer_key(call), {key: value for key, value in call.items() if key != "member"})
+                found.setdefault(balancer_key(call), {key: value for key, value in call.items() if key not in ("member", "named")})
     return list(found.values())
 
 
@@ -106,7 +107,8 @@ def judge_rotation(
         if info is None:
             kept.append({**call, "min_available": None})
             continue
-        found = find_member(info, call["member"], address)
+        # A server that the user named is looked for by that name alone: an address must not hide a typing mistake.
+        found = find_member(info, call["member"], None if call["named"] else address)
         if not found:
             names = sorted({entry["name"] for pool in info.get("pools", []) for entry in pool["members"]})
             pools = ", ".join(dict.fromkeys(pool["backend"] for pool in info.get("pools", []))) or "none"
@@ -171,6 +173,15 @@ def check_current(host: str, survey: t.Mapping[str, t.Any], root: str, findings:
         )
     elif current.get("kind") == "dangling":
         findings.notes.append(f"{host}: {root}/current points to a release that is gone ({current.get('path')}); the switch repairs it.")
+
+
+def check_services(host: str, survey: t.Mapping[str, t.Any], findings: Findings) -> None:
+    """Refuse units that systemd doesn't know: the restart would fail while the host is out of rotation."""
+    for service in survey.get("services") or []:
+        if not service.get("loaded"):
+            findings.problems.append(
+                f"{host}: unit {service['name']} is not known to systemd. Install it first, or correct its name in rollout_services."
+            )
 
 
 def why_skip(survey: t.Mapping[str, t.Any], rotation: InRotation, *, target: str, digest: str | None) -> str | None:

@@ -17,7 +17,7 @@ def site() -> t.Iterator[Site]:
     with Fleet(web=3, lb=2) as fleet:
         made = Site(fleet)
         made.prepare()
-        for release in ("1.0", "2.0", "3.0"):
+        for release in ("1.0", "2.0", "3.0", "4.0"):
             made.build(release)
         made.build("broken", broken="raise SystemExit('this release is broken')\n")
         first = made.rollout("1.0")
@@ -28,7 +28,8 @@ def site() -> t.Iterator[Site]:
 @pytest.fixture
 def settled(site: Site) -> t.Iterator[Site]:
     """The site, back at release 1.0 and all in rotation before each test."""
-    restore = site.rollout("1.0", force=False)
-    assert restore.code == 0, restore.text
+    if set(site.releases().values()) != {"1.0"} or not site.all_up():
+        restore = site.rollout("1.0")
+        assert restore.code == 0, restore.text
     assert site.all_up()
     yield site

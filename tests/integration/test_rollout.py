@@ -194,7 +194,7 @@ def test_check_mode_shows_the_whole_plan_and_changes_nothing(settled: Site) -> N
     ],
 )
 def test_bad_input_is_refused_before_the_first_host_is_drained(settled: Site, changes: dict[str, object], message: str) -> None:
-    played = settled.rollout("3.0", **changes)
+    played = settled.rollout("4.0", **changes)
     assert played.code != 0
     assert message in re.sub(r"\s+", " ", played.text), played.text
     assert "Take the host out of rotation" not in played.text

@@ -72,15 +72,13 @@ def move_link(store: Store, link: str, release: str, standing: Link, params: t.M
 
 
 def save_states(store: Store, release: str, previous: str | None, reason: str) -> None:
-    """Record which release is live now and what became of the one before. A good mark survives: it is the way back."""
+    """Record which release is live now and what became of the one before. When it was good survives: it may be the way back."""
     for name, state in ((release, "current"), (previous, "bad" if reason == "rollback" else "previous")):
         record = store.record(name) if name else None
         if record is None or (name == previous == release):
             continue
-        if state == "current" and record.get("good_at"):
-            state = "good"
         changes = {"state": state}
-        if state in ("current", "good"):
+        if state == "current":
             changes["switched_at"] = iso_now()
         store.save({**record, **changes})
 

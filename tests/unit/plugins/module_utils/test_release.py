@@ -93,8 +93,17 @@ def test_rollback_marks_the_release_it_leaves_as_bad_and_keeps_the_good_mark(sto
     perform("release_switch", root=store.root, release="2.0")
     perform("release_switch", root=store.root, release="1.0", reason="rollback")
     assert store.record("2.0")["state"] == "bad"
-    assert store.record("1.0")["state"] == "good"
+    assert store.record("1.0")["state"] == "current"
     assert store.last_good() == "1.0"
+
+
+def test_a_release_that_is_live_again_is_the_newest_good_one(store: Store, releases: t.Any, perform: t.Any) -> None:
+    releases("1.0", "2.0", "3.0")
+    for release in ("1.0", "3.0", "1.0", "2.0"):
+        perform("release_switch", root=store.root, release=release)
+        assert perform("release_prune", root=store.root, good=release)["changed"]
+        assert not perform("release_prune", root=store.root, good=release)["changed"]
+    assert store.last_good(besides="2.0") == "1.0"
 
 
 def _read(path: str, stop: t.Any, bad: t.Any, reads: t.Any) -> None:

@@ -151,7 +151,7 @@ CALL = {"delegate": "lb1", "driver": "haproxy", "socket": "/s", "backend": "shop
 
 
 def rotation(host: str, findings: preflight.Findings, address: str | None = None) -> preflight.InRotation:
-    calls = [{**CALL, "member": host}]
+    calls = [{**CALL, "member": host, "named": False}]
     infos = {preflight.balancer_key(CALL): INFO}
     return preflight.judge_rotation(host, calls, infos, app="shop", address=address, max_unavailable="50%", min_available=None, findings=findings)
 

@@ -86,7 +86,10 @@ def measure(fleet: Fleet, run: t.Callable[[], Played], *, load: bool = True) -> 
 class Bench:
     """A fleet with both ways installed: ``/srv/shop`` by this collection, ``/srv/reference`` by the hand-written play."""
 
-    OURS = {"canary": 0, "batch": [2], "max_unavailable": 2, "health_interval": 0.5, "health_rise": 2}
+    OURS = {
+        "canary": 0, "batch": [2], "max_unavailable": 2, "health_interval": 0.5, "health_rise": 2,
+        "linked_dirs": ["uploads", "log"], "linked_files": [".env"],
+    }
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
@@ -95,6 +98,9 @@ class Bench:
 
     def prepare(self) -> None:
         self.site.prepare()
+        for host in self.fleet.web:
+            for root in ("/srv/shop", "/srv/reference"):
+                self.fleet.put(host, f"{root}/shared/.env", "A=1\n")
         self.site.build("1")
         self.check(self.ours("1"))
 
@@ -113,8 +119,8 @@ class Bench:
     def ours(self, release: str, *options: str) -> Played:
         return self.site.rollout(release, *options, **self.OURS)
 
-    def theirs(self, release: str, *options: str) -> Played:
-        variables = {"release": release, "build": os.path.join(self.site.builds, release)}
+    def theirs(self, release: str, *options: str, late: bool = False) -> Played:
+        variables = {"release": release, "build": os.path.join(self.site.builds, release), "late": late}
         return self.fleet.play(os.path.join(REPO, "tests", "bench", "reference.play"), variables, *options)
 
     def use(self, root: str) -> None:
@@ -135,6 +141,9 @@ class Bench:
         self.check(self.theirs("1"))
         release = self.next_build()
         results["reference"] = measure(self.fleet, lambda: self.check(self.theirs(release)))
+        late = self.next_build()
+        results["reference, late drain"] = measure(self.fleet, lambda: self.check(self.theirs(late, late=True)))
+        release = late
         results["reference unchanged"] = measure(self.fleet, lambda: self.check(self.theirs(release)))
         results["reference"].executions = count_executions(self.check(self.theirs(self.next_build(), "-vvv")).text, len(self.fleet.web))
         return results

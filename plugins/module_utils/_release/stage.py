@@ -110,20 +110,24 @@ def load_manifest(store: Store, release: str) -> Manifest | None:
         return None
 
 
-def _place_copy(source: str, place: str, mode: int, owner: Owner | None) -> None:
-    """Make *place* from a verified file of an earlier release: a reflink, or else a hard link, or else a copy."""
-    status = os.stat(source)
+def _reflink(source: str, place: str, mode: int, owner: Owner | None) -> bool:
+    """Make *place* share the blocks of *source*; return whether this file system can do that."""
     with open(source, "rb") as old, open(place, "xb") as new:
         try:
             fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
-            os.fchmod(new.fileno(), mode)
-            if owner:
-                os.fchown(new.fileno(), *owner)
-            return
         except OSError as exc:
+            os.unlink(place)
             if exc.errno == errno.ENOSPC:
                 raise
-    os.unlink(place)
+            return False
+        os.fchmod(new.fileno(), mode)
+        if owner:
+            os.fchown(new.fileno(), *owner)
+    return True
+
+
+def _link_or_copy(source: str, place: str, mode: int, owner: Owner | None) -> None:
+    status = os.stat(source)
     wanted_owner = owner or Owner(os.geteuid(), os.getegid())
     if (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (mode, *wanted_owner):
         with contextlib.suppress(OSError):
@@ -155,6 +159,7 @@ class Builder:
         self.dir_mode = _mode(params["dir_mode"], "dir_mode")
         self.reuse = Reuse(store, base)
         self.place = os.path.join(store.staging, f"{params['release']}.{secrets.token_hex(6)}")
+        self.reflinks = True
         self.sent = self.sent_bytes = self.reused = self.reused_bytes = 0
 
     def _file_mode(self, entry: Entry) -> int:
@@ -173,7 +178,8 @@ class Builder:
                 os.makedirs(os.path.dirname(full), exist_ok=True)
                 os.symlink(entry.data, full)
             else:
-                os.makedirs(os.path.dirname(full), exist_ok=True)
+                if os.path.dirname(path) not in self.target:
+                    os.makedirs(os.path.dirname(full), exist_ok=True)
                 by_content.setdefault(entry.data, []).append(entry)
         for sha, data in blobs:
             for entry in by_content.pop(sha, []):
@@ -190,7 +196,10 @@ class Builder:
                 sound = False
             if sound:
                 for entry in entries:
-                    _place_copy(source, os.path.join(self.place, entry.path), self._file_mode(entry), self.owner)
+                    wanted = (source, os.path.join(self.place, entry.path), self._file_mode(entry), self.owner)
+                    self.reflinks = self.reflinks and _reflink(*wanted)
+                    if not self.reflinks:
+                        _link_or_copy(*wanted)
                     self.reused += 1
                     self.reused_bytes += entry.size
                 return True

@@ -53,7 +53,8 @@ class Conductor:
         if self.facts["halted"] and not undo:
             return False
         for host in hosts:
-            self.ledger.update_host(self.id, host, state="rolling_back" if undo else "in_flight", detail="", drained=1)
+            drained = int(bool(self.facts["hosts"][host]["balancers"]))
+            self.ledger.update_host(self.id, host, state="rolling_back" if undo else "in_flight", detail="", drained=drained)
         return True
 
     def failed(self, host: str, step: str, outcome: t.Mapping[str, t.Any], *, undo: bool) -> None:

@@ -246,3 +246,16 @@ def test_the_modules_work_without_the_light_transport(settled: Site) -> None:
 def test_the_repository_names_no_place_of_this_machine() -> None:
     listed = subprocess.run(["git", "-C", REPO, "grep", "-lE", "/(r)oot/\\.pyenv"], stdout=subprocess.PIPE, text=True, check=False).stdout
     assert listed == ""
+
+
+def test_a_pause_keeps_the_lock_and_the_same_command_goes_on(settled: Site) -> None:
+    never = [{"url": "http://127.0.0.1:8000/", "contains": "never"}]
+    paused = settled.rollout("2.0", health=never, on_failure="pause", healthy_deadline=3)
+    assert paused.code != 0
+    assert "paused" in paused.text
+    assert settled.fleet.shell("web3", "cat /srv/shop/.rollout/lock").strip().startswith("{")
+    again = settled.rollout("2.0", on_failure="pause")
+    assert again.code == 0, again.text
+    assert set(settled.releases().values()) == {"2.0"}
+    assert settled.all_up()
+    assert settled.fleet.shell("web3", "ls /srv/shop/.rollout/lock", check=False).strip() != "/srv/shop/.rollout/lock"

@@ -196,7 +196,7 @@ def facts(tmp_path: t.Any) -> dict[str, t.Any]:
     made = {
         "id": "r", "state_dir": str(tmp_path), "max_fail": 0, "on_failure": "rollback", "halted": "", "mode": "release", "max_unavailable": 1, "release": "2.0",
         "roll_hosts": ["web1", "web2", "web3"], "undo_hosts": [], "finish_hosts": [],
-        "hosts": {f"web{n}": {"from": "1.0", "target": "2.0", "state": "pending", "detail": ""} for n in (1, 2, 3)},
+        "hosts": {f"web{n}": {"from": "1.0", "target": "2.0", "state": "pending", "detail": "", "balancers": [{}]} for n in (1, 2, 3)},
     }
     ledger = Ledger(str(tmp_path))
     rollout = {"app": "shop", "release": "2.0", "mode": "release", "state": "planned", "reason": "", "owner": "o", "controller": "c"}
@@ -218,7 +218,7 @@ def test_a_failure_halts_and_the_undo_goes_newest_first_after_what_is_drained(fa
     after = conductor.close_batch(["web3"], {"web3": DONE}, {"web3"}, undo=False)
     assert after["undo_hosts"] == ["web3", "web2", "web1"]
     assert "not healthy" in after["halted"]
-    assert not conductor.open_batch(["web9"], undo=False)
+    assert not conductor.open_batch(["web1"], undo=False)
 
 
 def test_a_host_that_vanished_counts_as_unreachable_and_stays_on_record(facts: dict[str, t.Any]) -> None:

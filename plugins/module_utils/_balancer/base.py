@@ -45,6 +45,7 @@ class Member:
     queued: int | None
     total: int | None
     agent: bool = False
+    backup: bool = False
 
     @property
     def serving(self) -> bool:

@@ -184,6 +184,7 @@ class HAProxy(Driver):
             queued=_number(row.get("qcur")),
             total=_number(row.get("stot")),
             agent=bool(row.get("agent_status")),
+            backup=row.get("bck") == "1",
         )
 
     def set_states(self, changes: t.Sequence[tuple[MemberRef, str]]) -> None:

@@ -38,6 +38,7 @@ def describe(member: Member, record: t.Mapping[str, t.Any] | None) -> dict[str, 
         "queued": member.queued,
         "total": member.total,
         "drained_by": record.get("owner") if record else None,
+        "backup": member.backup,
         "operator": member.admin != "ready" and not record,
     }
 
@@ -54,11 +55,11 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         for member in members:
             key = (member.ref.balancer, member.ref.backend)
             pools.setdefault(key, []).append(describe(member, records.get(member.ref)))
-            serving[key] = serving.get(key, 0) + member.serving
+            serving[key] = serving.get(key, 0) + (member.serving and not member.backup)
     return {
         "changed": False,
         "pools": [
-            {"balancer": key[0], "backend": key[1], "members": members, "up": serving[key], "total": len(members)}
+            {"balancer": key[0], "backend": key[1], "members": members, "up": serving[key], "total": sum(not member["backup"] for member in members)}
             for key, members in pools.items()
         ],
         "hints": hints,

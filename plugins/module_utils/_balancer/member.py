@@ -81,10 +81,12 @@ def floor_of(amount: str, total: int) -> int:
 
 
 def check_floor(members: t.Sequence[Member], leaving: t.Collection[MemberRef], amount: str) -> None:
-    """Refuse to take out *leaving* where a pool would fall below its floor. Members that don't serve now cost nothing."""
+    """Refuse to take out *leaving* where a pool would fall below its floor. Members that don't serve now cost nothing, and backup
+    servers are no capacity: they get no requests while another one is up."""
     pools: dict[tuple[str, str], list[Member]] = {}
     for member in members:
-        pools.setdefault((member.ref.balancer, member.ref.backend), []).append(member)
+        if not member.backup:
+            pools.setdefault((member.ref.balancer, member.ref.backend), []).append(member)
     for (balancer, backend), pool in pools.items():
         serving = [member for member in pool if member.serving]
         going = [member for member in serving if member.ref in leaving]

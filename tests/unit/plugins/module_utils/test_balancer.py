@@ -98,6 +98,14 @@ def test_the_floor_counts_members_that_serve_now() -> None:
         check_floor(pool(True), leaving("web1"), "1")
 
 
+def test_backup_servers_are_no_capacity() -> None:
+    members = pool(True, True)
+    members[1].backup = True
+    with pytest.raises(SeamlessError, match="1 of 1 members are up and 1 must stay up"):
+        check_floor(members, leaving("web1"), "1")
+    check_floor(members, leaving("web2"), "1")
+
+
 def test_a_member_that_is_down_costs_nothing() -> None:
     check_floor(pool(True, False), leaving("web2"), "100%")
 

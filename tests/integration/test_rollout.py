@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import subprocess
+import tarfile
 import threading
 import time
 
@@ -200,6 +202,30 @@ def test_bad_input_is_refused_before_the_first_host_is_drained(settled: Site, ch
     assert "Take the host out of rotation" not in played.text
     assert settled.all_up()
     assert settled.fleet.shell("web1", "ls /srv/shop/.rollout/lock", check=False).strip() != "/srv/shop/.rollout/lock"
+
+
+def test_bad_input_an_archive_that_leaves_the_tree_is_refused(settled: Site) -> None:
+    path = os.path.join(settled.fleet.directory, "evil.tar.gz")
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("../evil"))
+    with open(path, "rb") as file:
+        checksum = hashlib.sha256(file.read()).hexdigest()
+    played = settled.rollout("4.0", source={"type": "archive", "path": path, "checksum": f"sha256:{checksum}"})
+    assert played.code != 0
+    assert "has the member '../evil', which would leave" in re.sub(r"\s+", " ", played.text), played.text
+    assert "Take the host out of rotation" not in played.text
+
+
+def test_bad_input_a_current_that_is_a_real_directory_is_refused(settled: Site) -> None:
+    settled.fleet.shell("web2", "mv /srv/shop/current /srv/shop/kept && mkdir /srv/shop/current && touch /srv/shop/current/precious")
+    try:
+        played = settled.rollout("4.0")
+        assert settled.fleet.shell("web2", "ls /srv/shop/current").strip() == "precious"
+    finally:
+        settled.fleet.shell("web2", "rm -r /srv/shop/current && mv /srv/shop/kept /srv/shop/current")
+    assert played.code != 0
+    assert "web2: /srv/shop/current is a real directory, not a link" in re.sub(r"\s+", " ", played.text), played.text
+    assert "Take the host out of rotation" not in played.text
 
 
 def test_rollback_preview_and_promote(settled: Site) -> None:

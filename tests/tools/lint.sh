@@ -39,7 +39,8 @@ importer() {
     git ls-files -z -co --exclude-standard | xargs -0 tar -cf - 2>/dev/null | tar -xf - -C "$work/tree"
     ansible-galaxy collection build "$work/tree" --output-path "$work" --force
     printf '[galaxy-importer]\nCHECK_REQUIRED_TAGS=True\nRUN_FLAKE8=False\nRUN_ANSIBLE_TEST=False\n' >"$work/importer.cfg"
-    GALAXY_IMPORTER_CONFIG=$work/importer.cfg python -m galaxy_importer.main "$work"/seamless-rollout-*.tar.gz 2>&1 | tee "$work/log"
+    # It writes its result into the current directory.
+    (cd "$work" && GALAXY_IMPORTER_CONFIG=$work/importer.cfg python -m galaxy_importer.main "$work"/seamless-rollout-*.tar.gz 2>&1 | tee "$work/log")
     grep -qE '^(WARNING|ERROR)' "$work/log" && result=1
     grep -q 'Importer processing completed successfully' "$work/log" || result=1
     rm -rf "$work"

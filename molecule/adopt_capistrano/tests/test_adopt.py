@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 
-
 def test_the_new_release_is_live_and_the_old_ones_are_untouched(host):
     assert host.file("/srv/shop/current").linked_to == "/srv/shop/releases/1.0"
     assert sorted(host.file("/srv/shop/releases").listdir()) == ["1.0", "20240101120000", "20240301120000"]

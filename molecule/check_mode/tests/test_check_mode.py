@@ -3,6 +3,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 
-
 def test_a_plan_leaves_no_trace(host):
     assert not host.file("/srv/shop").exists

@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 
-
 def test_every_server_runs_what_it_ran(host):
     assert host.file("/srv/shop/current").linked_to == "/srv/shop/releases/1.0"
     assert host.file("/srv/shop/releases/2.0").is_directory

@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 
-
 def test_the_release_is_live_and_served(host):
     if not host.backend.hostname.endswith("web1"):
         assert not host.file("/srv/shop").exists

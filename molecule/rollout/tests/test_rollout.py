@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 
-
 def test_every_server_runs_the_release_from_its_own_process(host):
     assert host.file("/srv/shop/current").linked_to == "/srv/shop/releases/2.0"
     pid = host.check_output("systemctl show -p MainPID --value shop")

@@ -3,6 +3,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 
-
 def test_every_server_was_patched(host):
     assert host.file("/root/patched").content_string == "patched\n"

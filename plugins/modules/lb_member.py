@@ -12,9 +12,11 @@ short_description: Take servers out of a balancer and put them back
 version_added: 0.1.0
 description:
   - 'Takes members out of every pool that holds them and waits until they are quiet: no session, no queue, and a total that stands still.'
-  - Puts members back once the balancer's own checks pass, and waits until they are up.
+  - Puts members back once a health check of the balancer has passed that began while they were out, and waits until they are up. What the balancer
+    said of their health before can be older than their death.
   - Verifies every change. Keeps a floor of members in service, judged and drained under one lock.
-  - Records who took a member out, before it does. A member that somebody else took out is left alone.
+  - Records who took a member out, and how far, before it does. A member that somebody else took out is left alone, and so is one that somebody put into
+    maintenance after it was drained here.
 author:
   - Seamless Rollout Contributors (@seamless-rollout)
 extends_documentation_fragment:
@@ -52,7 +54,7 @@ options:
     default: []
   members:
     description:
-      - Members, by server name or address.
+      - Members, by server name or address. Servers of other names at the same address and port are the same process and go with them.
     type: list
     elements: dict
     required: true
@@ -64,7 +66,7 @@ options:
         required: true
       address:
         description:
-          - Address, for when no server has that name.
+          - Address, for when no server has that name. Refused where several servers have it and O(members[].port) does not tell which one is meant.
         type: str
       port:
         description:
@@ -131,7 +133,8 @@ options:
     default: 5
   sticky:
     description:
-      - V(move) takes members from drain to maintenance, so that sticky sessions move too.
+      - V(keep) drains, so that clients with a sticky session still come. V(move) goes to maintenance instead, which sends them elsewhere at once; running
+        requests end all the same.
     type: str
     choices:
       - keep
@@ -159,7 +162,7 @@ options:
     default: /var/lib/seamless-rollout/balancer
   force:
     description:
-      - Whether to touch members that somebody else took out.
+      - Whether to touch members that somebody else took out. They are ours from then on.
     type: bool
     default: false
   persist_state:

@@ -63,11 +63,27 @@ def unknown_machines(calls_by_host: t.Mapping[str, t.Sequence[t.Mapping[str, t.A
     return sentences
 
 
+def _endpoint(entry: t.Mapping[str, t.Any]) -> tuple[str, int] | None:
+    known = entry.get("address") not in (None, "", "-", "0.0.0.0", "::") and entry.get("port")
+    return (str(entry["address"]), int(entry["port"])) if known else None
+
+
 def find_member(info: t.Mapping[str, t.Any], member: str, address: str | None) -> list[tuple[dict[str, t.Any], dict[str, t.Any]]]:
-    """Return (pool, member) for every pool in *info* that holds *member* by its name, or else by the host's address."""
+    """Return (pool, member) for every pool in *info* that holds *member*, as ``lb_member`` finds it: by its name, or else by the host's
+    address; and servers of other names at the same address and port."""
     pairs = [(pool, entry) for pool in info.get("pools", []) for entry in pool["members"]]
-    by_name = [(pool, entry) for pool, entry in pairs if entry["name"] == member]
-    return by_name or [(pool, entry) for pool, entry in pairs if address and entry.get("address") == address]
+    found = [entry for dummy, entry in pairs if entry["name"] == member] or [
+        entry for dummy, entry in pairs if address and entry.get("address") == address
+    ]
+    places = {_endpoint(entry) for entry in found} - {None}
+    return [(pool, entry) for pool, entry in pairs if entry in found or _endpoint(entry) in places]
+
+
+def several_servers(found: t.Sequence[tuple[t.Mapping[str, t.Any], t.Mapping[str, t.Any]]], member: str) -> list[str]:
+    """Return the names of the servers where an address alone does not say which one is meant."""
+    entries = [entry for dummy, entry in found]
+    names = list(dict.fromkeys(str(entry["name"]) for entry in entries))
+    return names if member not in names and len({_endpoint(entry) for entry in entries}) > 1 and len(names) > 1 else []
 
 
 def is_serving(entry: t.Mapping[str, t.Any]) -> bool:
@@ -117,6 +133,12 @@ def judge_rotation(
                 f"{call['member']} is not a server on {call['delegate']} (backends: {pools}; servers: {', '.join(names) or 'none'})."
                 + (f" Did you mean {near[0]}?" if near else "")
                 + " Name it with member: in rollout_balancers, or give the server the inventory's name."
+            )
+            continue
+        several = several_servers(found, call["member"])
+        if several:
+            findings.problems.append(
+                f"{host} ({address}) is {len(several)} servers on {call['delegate']}: {', '.join(several)}. Name one with member: in rollout_balancers."
             )
             continue
         operator = [entry for dummy, entry in found if entry.get("operator")]

@@ -18,12 +18,12 @@ PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--dur
 FAST = {
     "ruff": ["ruff", "check", "."],
     "mypy plugins": ["mypy", "build/tree/ansible_collections/seamless/rollout/plugins"],
-    "mypy tests": ["mypy", "tests/fleet", "tests/demo", "tests/tools", "tests/bench"],
+    "mypy tests": ["mypy", "tests/fleet", "tests/demo", "tests/tools", "tests/bench", "tests/integration/balancer"],
     "unit": [*PYTEST, "tests/unit"],
 }
 ALL = {
     **FAST,
-    "integration": [*PYTEST, "tests/integration"],
+    "integration": [*PYTEST, "tests/integration/balancer"],
     "molecule": ["tests/tools/molecule.sh"],
     "stop matrix": [*PYTEST, "tests/stop_matrix"],
     "lint": ["tests/tools/lint.sh"],

@@ -30,7 +30,11 @@ class MemberRef:
 
 @dataclasses.dataclass
 class Member:
-    """What a balancer says of a member. *admin* is ready, drain or maint; *health* is up, starting, down, nocheck or unknown."""
+    """What a balancer says of a member.
+
+    *admin* is ready, drain or maint. *health* is up, starting (passing, not for long enough, or a slow start), stopping (alive, wants no
+    new requests), down, nocheck (nobody looks) or unknown (checks are paused). *fully_up*: every check it needs has passed.
+    """
 
     ref: MemberRef
     address: str
@@ -53,13 +57,13 @@ class Member:
 
 
 class Driver:
-    """What a balancer must be able to do; everything else is the same for all and lives in ``member.py``.
+    """What a balancer must be able to do; everything else is the same for all and lives in ``rotation.py``.
 
-    ``set_state`` must read back what it wrote and raise SeamlessError when the balancer did not take it.
+    ``set_states`` must read back what it wrote and raise SeamlessError when the balancer did not take it.
     """
 
     name = ""
-    drains = True
+    maintains = True
     counts_sessions = True
     checks_while_drained = True
     knows_pools = True
@@ -71,6 +75,10 @@ class Driver:
     def set_states(self, changes: t.Sequence[tuple[MemberRef, str]]) -> None:
         """Bring members to ready, drain or maint, and verify it."""
         raise NotImplementedError
+
+    def ask_for_proof(self, refs: t.Sequence[MemberRef]) -> None:
+        """Make drained members not fully up until a health check that is still to come has passed. What the balancer says of a
+        member's health can be older than the member's death."""
 
     def set_weight(self, ref: MemberRef, weight: int) -> None:
         raise SeamlessError(f"driver {self.name} can't set weights: leave weight out.")

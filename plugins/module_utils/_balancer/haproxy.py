@@ -8,81 +8,18 @@ from __future__ import annotations
 
 import csv
 import os
-import socket
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _files
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, MemberRef
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.runtime_socket import RuntimeSocket
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
-# doc/management.txt of HAProxy, "show servers state": bits of srv_admin_state.
+# doc/management.txt of HAProxy, "show servers state": bits of srv_admin_state and of srv_check_state, values of srv_op_state. The bit of
+# a server that is 'disabled' in haproxy.cfg says what it began as and stays for ever; it is no state.
 FORCED_MAINT, INHERITED_MAINT, CONFIG_MAINT, FORCED_DRAIN, INHERITED_DRAIN, DNS_MAINT = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
-
-
-class Socket:
-    """HAProxy's runtime socket: one connection a command line, read to its end. *timeout* is in seconds."""
-
-    def __init__(self, address: str, timeout: float = 5.0) -> None:
-        self.address = address
-        self.timeout = timeout
-
-    def ask(self, command: str) -> str:
-        """Send *command* and return the reply. Every way a socket can fail has its own message."""
-        try:
-            with self._connect() as connection:
-                connection.sendall(command.encode() + b"\n")
-                chunks = []
-                while True:
-                    chunk = connection.recv(65536)
-                    if not chunk:
-                        break
-                    chunks.append(chunk)
-        except socket.timeout as exc:
-            raise SeamlessError(
-                f"HAProxy's socket {self.address} accepts connections but gave no answer within {self.timeout:g} s: the process is stuck or "
-                "this is not a runtime socket. Look at it with: echo 'show info' | socat stdio " + self.address
-            ) from exc
-        except OSError as exc:
-            raise SeamlessError(self._refusal(exc)) from exc
-        reply = b"".join(chunks).decode(errors="replace")
-        if "Permission denied" in reply:
-            raise SeamlessError(
-                f"HAProxy's socket {self.address} refuses {command.split()[0]!r} commands: it needs 'level admin' on its 'stats socket' line."
-            )
-        if reply.lstrip().startswith(("Unknown command", "Unknown keyword")):
-            raise SeamlessError(f"HAProxy at {self.address} does not know {command!r}: version 2.2 or newer is needed.")
-        return reply
-
-    def _connect(self) -> socket.socket:
-        if "/" in self.address:
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.settimeout(self.timeout)
-            try:
-                connection.connect(self.address)
-            except BaseException:
-                connection.close()
-                raise
-            return connection
-        host, dummy, port = self.address.rpartition(":")
-        return socket.create_connection((host.strip("[]"), int(port)), timeout=self.timeout)
-
-    def _refusal(self, exc: OSError) -> str:
-        where = f"HAProxy's socket {self.address}"
-        if isinstance(exc, FileNotFoundError):
-            return f"{where} is not there: set socket to the path on the 'stats socket' line of haproxy.cfg, and check that HAProxy runs."
-        if isinstance(exc, ConnectionRefusedError):
-            return f"{where} refuses connections: nothing listens there any more. Start HAProxy, or correct socket."
-        if isinstance(exc, PermissionError):
-            return f"{where} can't be opened by this user: use become: true, or a 'mode' and 'group' on the 'stats socket' line."
-        return f"{where} can't be used: {exc.strerror or exc}"
-
-
-def check_address(address: str) -> str:
-    """Return a socket address, or refuse what is neither a path nor host:port."""
-    host, dummy, port = address.rpartition(":")
-    if "/" in address or (host and port.isdigit()):
-        return address
-    raise SeamlessError(f"socket is {address!r}: use the path of a runtime socket such as /run/haproxy/admin.sock, or host:port.")
+CHECK_ENABLED = 0x04
+STOPPED, STARTING, RUNNING, STOPPING = "0", "1", "2", "3"
 
 
 def parse_servers_state(text: str) -> list[dict[str, str]]:
@@ -107,9 +44,10 @@ def parse_stat(text: str) -> list[dict[str, str]]:
 
 def admin_of(bits: int) -> tuple[str, str]:
     """Return the admin state that *bits* mean, and who set it: runtime, config, tracked or dns."""
-    if bits & (FORCED_MAINT | INHERITED_MAINT | CONFIG_MAINT | DNS_MAINT):
-        source = "runtime" if bits & FORCED_MAINT else "config" if bits & CONFIG_MAINT else "tracked" if bits & INHERITED_MAINT else "dns"
-        return "maint", source
+    if bits & FORCED_MAINT:
+        return "maint", "config" if bits & CONFIG_MAINT else "runtime"
+    if bits & (INHERITED_MAINT | DNS_MAINT):
+        return "maint", "tracked" if bits & INHERITED_MAINT else "dns"
     if bits & (FORCED_DRAIN | INHERITED_DRAIN):
         return "drain", "runtime" if bits & FORCED_DRAIN else "tracked"
     return "ready", "runtime"
@@ -119,22 +57,28 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and text.lstrip("-").isdigit() else None
 
 
-def health_of(row: t.Mapping[str, str]) -> tuple[str, bool]:
-    """Return the health in a ``show stat`` row, and whether its checks have all passed (``check_rise + check_fall - 1``)."""
-    status = row.get("status", "")
-    check_status = (row.get("check_status") or "").lstrip("* ")
-    level, rise, fall = (_number(row.get(name)) for name in ("check_health", "check_rise", "check_fall"))
-    if not check_status or status == "no check":
+def health_of(state: t.Mapping[str, str], row: t.Mapping[str, str]) -> tuple[str, bool]:
+    """Return a server's health, and whether its checks have all passed (``check_rise + check_fall - 1``).
+
+    *state* is its row of ``show servers state``, *row* that of ``show stat``. In maintenance checks are paused and what they said last
+    is worth nothing. A server without checks of its own may follow another one by ``track``: then that one's health is its own.
+    """
+    operation = state.get("srv_op_state", "")
+    checked = (_number(state.get("srv_check_state")) or 0) & CHECK_ENABLED
+    if admin_of(_number(state.get("srv_admin_state")) or 0)[0] == "maint":
+        return ("unknown" if checked else "nocheck"), not checked
+    if operation == STOPPED:
+        return "down", False
+    if operation == STOPPING:
+        return "stopping", False
+    if not checked:
         return "nocheck", True
-    passing = check_status.endswith("OK") or check_status == "L7OKC" or check_status == "INI"
-    full = passing and (level is None or rise is None or fall is None or level >= rise + fall - 1)
-    if status.startswith("DOWN"):
+    passing = (row.get("check_status") or "").lstrip("* ") in ("L4OK", "L6OK", "L7OK", "L7OKC", "PROCOK", "INI")
+    if not passing:
         return "down", False
-    if level is not None and rise is not None and level < rise:
-        return "down", False
-    if status.startswith(("UP", "DRAIN", "NOLB", "MAINT")):
-        return ("up" if full else "starting" if passing else "down"), full
-    return "unknown", False
+    level, rise, fall = (_number(row.get(name)) for name in ("check_health", "check_rise", "check_fall"))
+    full = level is None or rise is None or fall is None or level >= rise + fall - 1
+    return ("up" if full and operation != STARTING else "starting"), full
 
 
 class HAProxy(Driver):
@@ -143,7 +87,7 @@ class HAProxy(Driver):
     name = "haproxy"
 
     def __init__(self, address: str, backends: t.Sequence[str]) -> None:
-        self.socket = Socket(check_address(address))
+        self.socket = RuntimeSocket(address)
         self.backends = list(backends)
 
     def members(self) -> list[Member]:
@@ -169,7 +113,7 @@ class HAProxy(Driver):
 
     def _member(self, key: tuple[str, str], state: t.Mapping[str, str], row: t.Mapping[str, str]) -> Member:
         admin, source = admin_of(int(state["srv_admin_state"]))
-        health, full = health_of(row)
+        health, full = health_of(state, row)
         return Member(
             ref=MemberRef(self.socket.address, *key),
             address=state.get("srv_addr", ""),
@@ -190,9 +134,7 @@ class HAProxy(Driver):
     def set_states(self, changes: t.Sequence[tuple[MemberRef, str]]) -> None:
         if not changes:
             return
-        reply = self.socket.ask(";".join(f"set server {ref.backend}/{ref.name} state {state}" for ref, state in changes)).strip()
-        if reply:
-            raise SeamlessError(f"HAProxy at {self.socket.address} refused: {reply}")
+        self.socket.order([f"set server {ref.backend}/{ref.name} state {state}" for ref, state in changes])
         seen = {member.ref: member for member in self.members()}
         for ref, state in changes:
             if seen[ref].admin != state:
@@ -201,13 +143,15 @@ class HAProxy(Driver):
                     "server or an agent check overrules the runtime socket."
                 )
 
+    def ask_for_proof(self, refs: t.Sequence[MemberRef]) -> None:
+        """Set the health to ``stopping``: for a drained server that changes nothing until the next check that passes makes it running again."""
+        self.socket.order([f"set server {ref.backend}/{ref.name} health stopping" for ref in refs])
+
     def set_weight(self, ref: MemberRef, weight: int) -> None:
-        reply = self.socket.ask(f"set server {ref.backend}/{ref.name} weight {weight}").strip()
-        if reply:
-            raise SeamlessError(f"HAProxy at {self.socket.address} refused weight {weight} for {ref}: {reply}")
+        self.socket.order([f"set server {ref.backend}/{ref.name} weight {weight}"])
 
     def shutdown_sessions(self, ref: MemberRef) -> None:
-        self.socket.ask(f"shutdown sessions server {ref.backend}/{ref.name}")
+        self.socket.order([f"shutdown sessions server {ref.backend}/{ref.name}"])
 
     def persist(self, path: str) -> None:
         directory = os.path.dirname(path)

@@ -22,7 +22,9 @@ class HealthFile(Driver):
     """
 
     name = "health_file"
+    maintains = False
     counts_sessions = False
+    checks_while_drained = False
     knows_pools = False
 
     def __init__(self, path: str, name: str, owner: str, check_url: str | None) -> None:

@@ -24,7 +24,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 
 def describe(member: Member, record: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
-    """Return *member* as data. ``operator`` means: out of service, and not by anybody who left a record."""
+    """Return *member* as data. ``operator`` means: out of service, and not by anybody who left a record, or further than the record says."""
+    escalated = member.admin == "maint" and bool(record) and (record or {}).get("state") == "drain"
     return {
         "name": member.ref.name,
         "address": member.address,
@@ -39,7 +40,7 @@ def describe(member: Member, record: t.Mapping[str, t.Any] | None) -> dict[str, 
         "total": member.total,
         "drained_by": record.get("owner") if record else None,
         "backup": member.backup,
-        "operator": member.admin != "ready" and not record,
+        "operator": member.admin != "ready" and (not record or escalated),
     }
 
 

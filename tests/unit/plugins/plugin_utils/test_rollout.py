@@ -150,9 +150,11 @@ INFO = {"pools": [{"balancer": "/s", "backend": "shop", "up": 2, "total": 2, "me
 CALL = {"delegate": "lb1", "driver": "haproxy", "socket": "/s", "backend": "shop"}
 
 
-def rotation(host: str, findings: preflight.Findings, address: str | None = None) -> preflight.InRotation:
+def rotation(
+    host: str, findings: preflight.Findings, address: str | None = None, info: dict[str, t.Any] = INFO
+) -> preflight.InRotation:
     calls = [{**CALL, "member": host, "named": False}]
-    infos = {preflight.balancer_key(CALL): INFO}
+    infos = {preflight.balancer_key(CALL): info}
     return preflight.judge_rotation(host, calls, infos, app="shop", address=address, max_unavailable="50%", min_available=None, findings=findings)
 
 
@@ -172,6 +174,37 @@ def test_members_are_found_by_address_and_carry_the_floor() -> None:
     findings = preflight.Findings()
     found = rotation("inventory-name", findings, "198.51.100.1")
     assert (findings.problems, found.serving, found.calls[0]["min_available"]) == ([], True, 1)
+
+
+def pools(**backends: list[tuple[str, str, int]]) -> dict[str, t.Any]:
+    return {
+        "pools": [
+            {
+                "balancer": "/s", "backend": backend, "total": len(servers),
+                "members": [
+                    {"name": name, "address": address, "port": port, "admin": "ready", "health": "up", "drained_by": None, "operator": False}
+                    for name, address, port in servers
+                ],
+            }
+            for backend, servers in backends.items()
+        ]
+    }
+
+
+def test_an_address_of_several_servers_is_a_problem_that_names_them() -> None:
+    findings = preflight.Findings()
+    info = pools(shop=[("a", "198.51.100.1", 80), ("b", "198.51.100.1", 81), ("c", "198.51.100.2", 80)])
+    assert rotation("web1", findings, "198.51.100.1", info).calls == []
+    assert findings.problems == ["web1 (198.51.100.1) is 2 servers on lb1: a, b. Name one with member: in rollout_balancers."]
+
+
+def test_a_member_is_found_under_every_name_of_its_process_and_the_smallest_pool_sets_the_floor() -> None:
+    shop = [(f"web{n}", f"198.51.100.{n}", 80) for n in range(1, 7)]
+    info = pools(shop=shop, api=[("x", "198.51.100.1", 80), ("y", "198.51.100.9", 80)])
+    assert [(pool["backend"], entry["name"]) for pool, entry in preflight.find_member(info, "web1", None)] == [("shop", "web1"), ("api", "x")]
+    findings = preflight.Findings()
+    assert len(rotation("web1", findings, None, info).calls) == 1
+    assert findings.problems == []
 
 
 def test_balancers_expand_to_the_machines_of_a_group() -> None:

@@ -1,0 +1,313 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# BSD 2-Clause License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+# This module_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+from __future__ import annotations
+
+import contextlib
+import time
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import pools, quiet
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import Records
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import open_drivers
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+
+
+class Target:
+    """A member to change, the driver that can, and what is known of who took it out."""
+
+    def __init__(self, driver: Driver, member: Member, record: dict[str, t.Any] | None) -> None:
+        self.driver = driver
+        self.member = member
+        self.before = member.admin
+        self.record = record
+        self.changed = False
+        self.at: float | None = None
+        self.seconds = 0.0
+
+    @property
+    def escalated(self) -> bool:
+        """Whether somebody put the member into maintenance on top of our drain. Records of older versions do not tell."""
+        return bool(self.record) and self.member.admin == "maint" and (self.record or {}).get("state") == "drain"
+
+
+class Rotation:
+    """One call: all its members on all its balancers."""
+
+    def __init__(self, params: dict[str, t.Any], check_mode: bool) -> None:
+        self.params = params
+        self.check_mode = check_mode
+        self.records = Records(params["state_dir"])
+        self.drivers = open_drivers(params)
+        self.targets: list[Target] = []
+        self.everyone: list[Member] = []
+        self.warnings: list[str] = []
+        self.drain_lost = False
+
+    def read(self) -> None:
+        """Read the balancers and find every wanted member on each of them."""
+        self.targets, self.everyone, self.warnings = [], [], []
+        for driver in self.drivers:
+            members = driver.members()
+            self.everyone += members
+            found: list[Member] = []
+            for wanted in self.params["members"]:
+                hits = pools.find(members, wanted) if driver.knows_pools else members
+                if not hits:
+                    raise pools.unknown(wanted, members)
+                found += [member for member in hits if member not in found]
+            self.targets += [Target(driver, member, self.records.get(member.ref)) for member in found]
+
+    def refresh(self) -> None:
+        fresh = {member.ref: member for driver in self.drivers for member in driver.members()}
+        for target in self.targets:
+            if target.member.ref not in fresh:
+                raise SeamlessError(f"{target.member.ref} is not there any more: the balancer's configuration was changed meanwhile.", **self.details())
+            target.member = fresh[target.member.ref]
+
+    def take_out(self, admin: str) -> None:
+        """Judge and set under one lock, then wait until nothing is left on any of them."""
+        if not self.drivers[0].maintains:
+            admin = "drain"
+        if self.check_mode:
+            self.read()
+            self._claim(admin)
+            return
+        with self.records.exclusive():
+            self.read()
+            self._claim(admin)
+            # What is in maintenance is out of rotation, whoever put it there: a drain would be a step back.
+            leaving = [target for target in self.targets if target.member.admin not in (admin, "maint")]
+            fresh = [target for target in self.targets if target.record is None]
+            for target in fresh:
+                self._record(target, admin if target in leaving else target.before)
+            try:
+                self._set(leaving, admin)
+            except SeamlessError:
+                self._forget_untouched(fresh)
+                raise
+        if self.params["wait"]:
+            self._wait_quiet(admin)
+
+    def _claim(self, admin: str) -> None:
+        """Refuse members that are somebody else's, and any step below the floor."""
+        for target in self.targets:
+            owner = (target.record or {}).get("owner")
+            if target.record is None and target.before != "ready" and not self.params["force"]:
+                raise SeamlessError(
+                    f"{target.member.ref} is in {target.before} already ({target.member.admin_source}), and not by us: it was left alone. Leave it "
+                    "out of this call, or use force: true to take it over.",
+                    operator=True,
+                )
+            if owner not in (None, self.params["owner"]):
+                if not self.params["force"]:
+                    at = (target.record or {}).get("at")
+                    raise SeamlessError(f"{target.member.ref} was taken out by {owner} ({at}): it was left alone.", operator=True)
+                target.record = None
+            if target.escalated:
+                self.warnings.append(f"{target.member.ref} was put into maintenance by somebody else after {owner} had drained it")
+            if target.record and target.before == "ready":
+                self._lost(target)
+            target.changed = target.before == "ready" or (admin == "maint" and target.before != "maint")
+        if all(target.driver.knows_pools for target in self.targets):
+            pools.check_floor(self.everyone, {target.member.ref for target in self.targets}, self.params["min_available"])
+
+    def _lost(self, target: Target) -> None:
+        owner = (target.record or {}).get("owner")
+        self.warnings.append(f"{target.member.ref} was back in rotation although {owner} had taken it out: was the balancer reloaded?")
+        self.drain_lost = True
+
+    def _record(self, target: Target, state: str) -> None:
+        """Write down what is about to be set, so that what somebody else sets later can be told from it."""
+        target.record = target.record or {
+            "owner": self.params["owner"],
+            "rollout_id": self.params["rollout_id"],
+            "reason": self.params["reason"],
+            "prior": target.before,
+            "prior_weight": target.member.weight,
+        }
+        target.record["state"] = state
+        self.records.put(target.member.ref, target.record)
+
+    def _forget_untouched(self, targets: t.Sequence[Target]) -> None:
+        """Drop the records of members that the balancer did not let us take out; keep those of which nothing is known."""
+        with contextlib.suppress(SeamlessError):
+            self.refresh()
+            for target in targets:
+                if target.member.admin == "ready":
+                    self.records.remove(target.member.ref)
+
+    def _set(self, targets: t.Sequence[Target], state: str) -> None:
+        """Set on every balancer and pool first; waiting comes afterwards."""
+        for driver in self.drivers:
+            mine = [target for target in targets if target.driver is driver and target.member.admin != state]
+            for target in mine:
+                if state != "ready" and (target.record or {}).get("state") != state:
+                    self._record(target, state)
+            driver.set_states([(target.member.ref, state) for target in mine])
+            for target in mine:
+                target.at = time.time()
+                if state == "ready":
+                    self.records.remove(target.member.ref)
+            if mine and self.params["persist_state"]:
+                driver.persist(self.params["persist_state"])
+
+    def _wait_quiet(self, admin: str) -> None:
+        silent = [target for target in self.targets if not target.driver.counts_sessions and target.changed]
+        if silent:
+            self._wait_marked_down(silent)
+        counted = [target for target in self.targets if target.driver.counts_sessions]
+        started = time.monotonic()
+        stillness = quiet.Stillness(self.params["settle_polls"])
+        waiting = list(counted)
+        while waiting:
+            self.refresh()
+            for target in [target for target in waiting if target.member.admin == "ready"]:
+                self._lost(target)
+                self._set([target], admin)
+            for target in [target for target in waiting if stillness.look(target.member)]:
+                target.seconds = round(time.monotonic() - started, 3)
+                waiting.remove(target)
+            if waiting and time.monotonic() >= started + self.params["drain_timeout"]:
+                self._not_quiet(waiting)
+                return
+            if waiting:
+                time.sleep(self.params["poll_interval"])
+
+    def _wait_marked_down(self, targets: t.Sequence[Target]) -> None:
+        """Give every balancer time to see the health check fail; where the endpoint can be asked, make sure that it does."""
+        deadline = time.monotonic() + max(1.0, self.params["drain_timeout"])
+        while any(target.member.health == "up" for target in targets):
+            if time.monotonic() >= deadline:
+                raise SeamlessError(
+                    f"{self.params['check_url']} still answers as healthy although {self.params['path'] or 'the health file'} is there: make the "
+                    "health endpoint answer 503 while the file exists.",
+                    **self.details(),
+                )
+            time.sleep(0.2)
+            self.refresh()
+        time.sleep(self.params["settle_seconds"])
+
+    def _not_quiet(self, waiting: t.Sequence[Target]) -> None:
+        text = f"{quiet.describe_busy(target.member for target in waiting)} not quiet after {self.params['drain_timeout']:g} s"
+        action = self.params["on_timeout"]
+        if action == "fail":
+            raise SeamlessError(
+                f"{text}. It stays out. Raise drain_timeout, or choose what on_timeout shall do: maintenance, shutdown_sessions or continue.",
+                **self.details(),
+            )
+        if action == "maintenance":
+            self._set(waiting, "maint")
+        elif action == "shutdown_sessions":
+            for target in waiting:
+                target.driver.shutdown_sessions(target.member.ref)
+        self.warnings.append(f"{text}: {action}")
+
+    def put_back(self) -> None:
+        """Let the balancer see the members healthy while they are drained, then make them ready, everywhere."""
+        self.read()
+        for target in self.targets:
+            self._may_return(target)
+            if self._ours(target) and target.before == "ready":
+                self._lost(target)
+            target.changed = target.before != "ready"
+        if self.check_mode:
+            return
+        started = time.monotonic()
+        deadline = started + self.params["enable_timeout"]
+        pending = [target for target in self.targets if target.changed]
+        self._prove(pending, deadline)
+        for target in pending:
+            self._may_return(target)
+        self._set(pending, "ready")
+        for target in filter(self._ours, self.targets):
+            self.records.remove(target.member.ref)
+        if self.params["wait"]:
+            self._wait_until(lambda target: target.member.serving, self.targets, deadline, "it was enabled but is not up")
+        for target in self.targets:
+            target.seconds = round(time.monotonic() - started, 3)
+
+    def _ours(self, target: Target) -> bool:
+        return target.record is not None and (target.record.get("owner") == self.params["owner"] or self.params["force"])
+
+    def _may_return(self, target: Target) -> None:
+        """Refuse what is somebody else's, be it taken out by them or put into maintenance by them over our drain."""
+        owner = (target.record or {}).get("owner")
+        if target.member.admin == "ready" or self.params["force"]:
+            return
+        if owner != self.params["owner"] or target.escalated:
+            who = f"by {owner}" if owner and not target.escalated else f"by somebody who left no record ({target.member.admin_source})"
+            when = f" after {owner} had drained it" if target.escalated else ""
+            raise SeamlessError(
+                f"{target.member.ref} was put into {target.member.admin} {who}{when}: it stays out. Use force: true to enable it all the same.",
+                operator=True,
+                **self.details(),
+            )
+
+    def _prove(self, pending: t.Sequence[Target], deadline: float) -> None:
+        """Wait until a health check that began while the members were out of rotation has passed on every balancer.
+
+        "Up" may be an old answer: of before the restart, or, after maintenance, of before the checks were paused. So a member that looks
+        healthy at once is asked for a new proof; one that becomes healthy under our eyes has given it.
+        """
+        checked = [target for target in pending if target.driver.checks_while_drained]
+        paused = [target for target in checked if target.member.admin == "maint"]
+        if paused:
+            for driver in self.drivers:
+                driver.set_states([(target.member.ref, "drain") for target in paused if target.driver is driver])
+            self.refresh()
+            for target in paused:
+                if target.record:
+                    self._record(target, "drain")
+        for driver in self.drivers:
+            driver.ask_for_proof(
+                [target.member.ref for target in checked if target.driver is driver and target.member.fully_up and target.member.health != "nocheck"]
+            )
+        self._wait_until(
+            lambda target: target.member.fully_up or target.member.admin == "ready" or target.escalated,
+            checked, deadline, "its checks do not pass, so it was not enabled",
+        )
+
+    def _wait_until(self, ready: t.Callable[[Target], bool], targets: t.Sequence[Target], deadline: float, problem: str) -> None:
+        while targets:
+            self.refresh()
+            waiting = [target for target in targets if not ready(target)]
+            if not waiting:
+                return
+            if time.monotonic() >= deadline:
+                last = "; ".join(f"{target.member.ref} is {target.member.health} ({target.member.check or 'no check'})" for target in waiting)
+                raise SeamlessError(f"{last}: {problem} within {self.params['enable_timeout']:g} s.", **self.details())
+            time.sleep(self.params["poll_interval"])
+
+    def set_weights(self) -> bool:
+        changed = False
+        for target in self.targets:
+            if self.params["weight"] is not None and target.member.weight != self.params["weight"]:
+                changed = True
+                if not self.check_mode:
+                    target.driver.set_weight(target.member.ref, self.params["weight"])
+        return changed
+
+    def details(self) -> dict[str, t.Any]:
+        return {"members": [describe(target) for target in self.targets], "warnings": self.warnings, "drain_lost": self.drain_lost}
+
+
+def describe(target: Target) -> dict[str, t.Any]:
+    member = target.member
+    return {
+        "name": member.ref.name,
+        "backend": member.ref.backend,
+        "balancer": member.ref.balancer,
+        "address": member.address,
+        "admin_before": target.before,
+        "admin": member.admin,
+        "health": member.health,
+        "sessions": member.sessions,
+        "changed": target.changed,
+        "at": target.at,
+        "seconds": target.seconds,
+    }

@@ -29,12 +29,20 @@ class ActionModule(LightAction):
             raise AnsibleActionFail("source is not set: say where the release comes from, such as {type: directory, path: build/}.")
         state_dir = params["state_dir"] or default_state_dir(params["app"] or "default")
         try:
+            if _source.fetched_by_host(source):
+                return self._have_fetched(params, source, task_vars)
             resolved = _source.resolve(
                 source, app=params["app"] or "default", release=params["release"], rollout_id=params["rollout_id"], state_dir=state_dir
             )
             return self._ship(params, resolved, state_dir, task_vars)
         except SeamlessError as exc:
             raise AnsibleActionFail(str(exc)) from exc
+
+    def _have_fetched(self, params: dict[str, t.Any], source: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        _source.validate_source(source)
+        fetch = {key: source[key] for key in ("url", "checksum", "strip_components") if key in source}
+        own = {"fetch": fetch, "source": _source.describe(source), "host_releases": None, "state_dir": None}
+        return self.execute(self.OPERATION, {**params, **own}, task_vars)
 
     def _ship(self, params: dict[str, t.Any], resolved: _source.Resolved, state_dir: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         params = {

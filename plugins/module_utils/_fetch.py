@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.client
 import re
@@ -40,36 +41,40 @@ def verify(path: str, checksum: str, where: str) -> None:
 
 
 def download(url: str, path: str, *, timeout: float = 60.0, redirects: int = 5) -> None:
-    """Download *url* to *path*. Follows redirects, not from https to http."""
+    """Download *url* to *path*. A user and password in it are sent as basic authentication. Follows redirects, not from https to http."""
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SeamlessError(f"url is {_shown(url)!r}: use a complete http or https URL.")
+        raise SeamlessError(f"url is {shown(url)!r}: use a complete http or https URL.")
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
         connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=ssl.create_default_context())
     else:
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+    headers = {"User-Agent": "seamless.rollout"}
+    if parts.username:
+        secret = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+        headers["Authorization"] = f"Basic {base64.b64encode(secret.encode()).decode()}"
     try:
-        connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers={"User-Agent": "seamless.rollout"})
+        connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers=headers)
         response = connection.getresponse()
         if response.status in (301, 302, 303, 307, 308) and redirects:
             target = urllib.parse.urljoin(url, response.getheader("Location") or "")
             if parts.scheme == "https" and not target.startswith("https:"):
-                raise SeamlessError(f"{_shown(url)} redirects to {_shown(target)}, away from https: refused.")
+                raise SeamlessError(f"{shown(url)} redirects to {shown(target)}, away from https: refused.")
             download(target, path, timeout=timeout, redirects=redirects - 1)
             return
         if response.status != 200:
-            raise SeamlessError(f"{_shown(url)} answered {response.status} {response.reason}: check the url.")
+            raise SeamlessError(f"{shown(url)} answered {response.status} {response.reason}: check the url.")
         with open(path, "wb") as file:
             for chunk in iter(lambda: response.read(1 << 20), b""):
                 file.write(chunk)
     except (OSError, http.client.HTTPException) as exc:
-        raise SeamlessError(f"{_shown(url)} can't be downloaded: {exc}") from exc
+        raise SeamlessError(f"{shown(url)} can't be downloaded: {exc}") from exc
     finally:
         connection.close()
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """Return *url* without user, password and query, which may be secrets."""
     parts = urllib.parse.urlsplit(url)
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -54,10 +54,11 @@ options:
     default: []
   members:
     description:
-      - Members, by server name or address. Servers of other names at the same address and port are the same process and go with them.
+      - Members, by server name or address. Needed unless O(balancers) name a member each.
+      - Servers of other names at the same address and port are the same process and go with them.
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       name:
         description:
@@ -72,6 +73,15 @@ options:
         description:
           - Port, where the address alone is not enough.
         type: int
+  balancers:
+    description:
+      - Balancers to change at the same moment, for one host's task. Without it, the module runs where the task runs.
+      - Each entry names the machine of the inventory in C(delegate), by default the task's host, and may have any option of this module and C(member), the
+        name of the server. P(seamless.rollout.balancer_calls#filter) makes such a list.
+      - Their members are returned together in RV(members), and the result of each in RV(results).
+    type: list
+    elements: dict
+    default: []
   state:
     description:
       - V(drained) lets running requests end and sends no new ones. V(maintenance) sends nothing, sticky sessions included, and stops health checks. V(enabled)
@@ -182,7 +192,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Take this host out on every balancer
+- name: Take this host out on the balancer lb1
   seamless.rollout.lb_member:
     socket: /run/haproxy/admin.sock
     backend: shop
@@ -190,19 +200,20 @@ EXAMPLES = r"""
       - name: "{{ inventory_hostname }}"
     state: drained
     owner: shop
-  loop: "{{ groups['lb'] }}"
-  delegate_to: "{{ item }}"
+  delegate_to: lb1
 
-- name: Put it back
+- name: Put it back on all balancers at the same moment
   seamless.rollout.lb_member:
     socket: /run/haproxy/admin.sock
-    backend: shop
     members:
       - name: "{{ inventory_hostname }}"
+    balancers:
+      - delegate: lb1
+        backend: shop
+      - delegate: lb2
+        backend: shop
     state: enabled
     owner: shop
-  loop: "{{ groups['lb'] }}"
-  delegate_to: "{{ item }}"
 """
 
 RETURN = r"""
@@ -211,6 +222,12 @@ members:
     - 'Each member in each pool: C(name), C(backend), C(balancer), C(admin_before), C(admin), C(health), C(sessions), C(changed), C(at) (seconds since 1970
       when it was changed) and C(seconds).'
   returned: always
+  type: list
+  elements: dict
+results:
+  description:
+    - With O(balancers), the result of each, with its entry in C(item).
+  returned: when balancers are named
   type: list
   elements: dict
 state:

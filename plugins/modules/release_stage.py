@@ -51,9 +51,10 @@ options:
       - Where the release comes from. C(type) is one of the following. Relative paths belong to the directory that Ansible is run in.
       - V(directory) takes C(path) on the controller and C(exclude), a list of patterns.
       - V(git) takes C(repo), C(ref) and C(subdirectory). The ref is resolved to a commit once for a rollout.
-      - V(archive) takes C(path) on the controller or C(url), C(checksum) and C(strip_components).
-      - V(url) takes C(url), C(checksum) and C(strip_components).
-      - All take C(build), a command that runs once on the controller in a copy of the tree.
+      - V(archive) takes C(path) on the controller or C(url) that the controller gets, C(checksum) and C(strip_components). Hosts get only what they lack.
+      - V(url) takes C(url), C(checksum) and C(strip_components). Each host gets the whole archive by itself, for fleets that are nearer to the artifact store
+        than to the controller. C(file:///path) is an archive that is on the hosts already.
+      - All but V(url) take C(build), a command that runs once on the controller in a copy of the tree.
     type: dict
   linked_dirs:
     description:
@@ -114,6 +115,10 @@ options:
     description:
       - Used by the action plugin.
     type: path
+  fetch:
+    description:
+      - Used by the action plugin.
+    type: dict
 seealso:
   - module: seamless.rollout.release_switch
 """
@@ -142,6 +147,17 @@ EXAMPLES = r"""
       type: git
       repo: https://git.example.com/shop.git
       ref: v1.2.0
+
+- name: Have the host fetch what the build server made
+  seamless.rollout.release_stage:
+    root: /srv/shop
+    app: shop
+    release: "1.2.0"
+    source:
+      type: url
+      url: https://artifacts.example.com/shop-1.2.0.tar.gz
+      checksum: "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+      strip_components: 1
 """
 
 RETURN = r"""

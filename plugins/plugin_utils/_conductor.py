@@ -61,7 +61,7 @@ class Conductor:
         """Record why *host* failed, at the moment it does."""
         message = str(outcome.get("msg") or outcome.get("stderr") or "no message")
         results = outcome.get("results")
-        if isinstance(results, list):
+        if isinstance(results, list) and message.startswith("One or more items failed"):
             messages = [str(item.get("msg")) for item in results if isinstance(item, dict) and item.get("failed")]
             message = "; ".join(messages) or message
         self._fail(host, f"{step}: {message}", outcome, drained=True, undo=undo)

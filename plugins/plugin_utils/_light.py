@@ -145,7 +145,7 @@ class LightAction(ActionBase):  # type: ignore[misc]
         ``seamless_unreachable_fails`` is true: then that is a failure like any other, which ``rescue`` handles.
         """
         try:
-            result = self._run_light(operation, params, task_vars, attachment)
+            result = self.run_light(operation, params, task_vars, attachment)
             if result is None:
                 result = self._run_module(operation, params, task_vars, attachment)
         except AnsibleConnectionFailure as exc:
@@ -154,9 +154,10 @@ class LightAction(ActionBase):  # type: ignore[misc]
             return {"failed": True, "unreachable_host": True, "msg": f"The host can't be reached: {exc}"}
         return result
 
-    def _run_light(
+    def run_light(
         self, operation: str, params: dict[str, t.Any], task_vars: dict[str, t.Any], attachment: bytes | None
     ) -> dict[str, t.Any] | None:
+        """Run *operation* by the light transport; return None where that can't be done."""
         interpreter = self._interpreter(task_vars)
         if interpreter is None or self._task.async_val or not self._is_pipelining_enabled("new"):
             return None

@@ -63,7 +63,10 @@ class Planner:
             raise SeamlessError("\n".join(problems))
         rollout_id, dead = self._identity(settings, state_dir)
         resolved: dict[str, t.Any] = {}
-        if settings.source is not None and settings.mode in ("release", "preview"):
+        if settings.source is not None and settings.mode in ("release", "preview") and source.fetched_by_host(settings.source):
+            source.validate_source(settings.source)
+            resolved = {"checksum": settings.source["checksum"]}
+        elif settings.source is not None and settings.mode in ("release", "preview"):
             release = source.resolve(
                 settings.source, app=settings.app, release=str(settings.release), rollout_id=rollout_id, state_dir=state_dir
             )
@@ -121,7 +124,7 @@ class Planner:
         findings = preflight.Findings()
         answers = self._answers(surveys, findings)
         infos = self._balancer_answers(facts, balancers, findings)
-        target, digest = self._target(facts, settings, answers, findings)
+        target, content = self._target(facts, settings, answers, findings)
         views = []
         rotations: dict[str, preflight.InRotation] = {}
         for host in targets:
@@ -143,9 +146,9 @@ class Planner:
                 if not values.get("rollout_adopt"):
                     preflight.check_current(host, survey, settings.root, findings)
                 if target and settings.mode in ("release", "preview"):
-                    preflight.check_immutable(host, survey, target, digest, findings)
+                    preflight.check_immutable(host, survey, target, content, findings)
             may_skip = settings.mode in ("release", "rollback", "promote") and not settings.force
-            views.append(preflight.host_view(host, survey, rotation, target=target, digest=digest, may_skip=may_skip))
+            views.append(preflight.host_view(host, survey, rotation, target=target, content=content, may_skip=may_skip))
         try:
             plan = make_plan(
                 views,
@@ -168,7 +171,7 @@ class Planner:
         if findings.problems:
             raise SeamlessError(_refusal(findings))
         plan.notes.extend(dict.fromkeys(findings.notes))
-        self._fill(facts, settings, plan, answers, rotations, target=target, digest=digest)
+        self._fill(facts, settings, plan, answers, rotations, target=target, content=content)
         self.text = report.plan_text(facts, plan, settings, dry=self._dry)
         self.public = report.plan_public(facts, plan)
         if not self._dry:
@@ -200,29 +203,30 @@ class Planner:
 
     def _target(
         self, facts: Facts, settings: Settings, answers: t.Mapping[str, dict[str, t.Any]], findings: preflight.Findings
-    ) -> tuple[str | None, str | None]:
-        """Return the release that every host shall run and its digest where that is known."""
+    ) -> tuple[str | None, preflight.Content]:
+        """Return the release that every host shall run, and what pins its content where that is known."""
+        nothing = preflight.Content(None, None)
         if settings.mode in ("release", "preview"):
-            return settings.release, facts["resolved"].get("digest")
+            return settings.release, preflight.Content(facts["resolved"].get("digest"), facts["resolved"].get("checksum"))
         if settings.mode == "update":
-            return None, None
+            return None, nothing
         if settings.mode == "promote":
             previews = {str(survey.get("preview")) for survey in answers.values()}
             if len(previews) != 1 or previews == {"None"}:
                 findings.problems.append(
                     f"the hosts don't preview one and the same release ({', '.join(sorted(previews))}): run the preview playbook first."
                 )
-                return None, None
+                return None, nothing
             target: str | None = previews.pop()
         else:
             target = self._variables.get(facts["targets"][0], "rollout_to") or preflight.rollback_target(answers)
             if target is None:
                 findings.problems.append("no release is marked good on these hosts besides the one they run: name one with -e rollout_to=ID.")
-                return None, None
+                return None, nothing
         missing = preflight.hosts_without(answers, str(target))
         if missing:
             findings.problems.append(f"{', '.join(missing)} can't switch to {target}: the release isn't there. Name one that all hosts have.")
-        return str(target), None
+        return str(target), nothing
 
     def _fill(
         self,
@@ -233,7 +237,7 @@ class Planner:
         rotations: t.Mapping[str, preflight.InRotation],
         *,
         target: str | None,
-        digest: str | None,
+        content: preflight.Content,
     ) -> None:
         known = Ledger(facts["state_dir"]).hosts(facts["id"]) if not self._dry else {}
         for host in facts["targets"]:
@@ -242,7 +246,7 @@ class Planner:
             record = preflight.record_of(survey or {}, target) or {}
             earlier = known.get(host, {}).get("from_release")
             way_back = (earlier or (survey or {}).get("previous")) if current == target else current
-            staged = bool(target) and bool(digest) and record.get("digest") == digest and record.get("state") not in (None, "staged")
+            staged = bool(target) and content.is_in(record) and record.get("state") not in (None, "staged")
             state = "unreachable" if survey is None else "skipped" if host in plan.skipped else "pending"
             facts["hosts"][host] = {
                 "from": way_back,

@@ -168,6 +168,28 @@ def _floor(found: t.Sequence[tuple[dict[str, t.Any], dict[str, t.Any]]], max_una
     return max(floors) if floors else None
 
 
+class Content(t.NamedTuple):
+    """What pins a release's bytes: the digest of its tree, or the checksum of the archive that the hosts get by themselves."""
+
+    digest: str | None
+    checksum: str | None
+
+    def _known(self, record: t.Mapping[str, t.Any]) -> tuple[str | None, str | None]:
+        """Return (wanted, known) of whichever pins it."""
+        if self.digest:
+            return self.digest, record.get("digest")
+        return self.checksum, (record.get("source") or {}).get("checksum")
+
+    def is_in(self, record: t.Mapping[str, t.Any]) -> bool:
+        wanted, known = self._known(record)
+        return wanted is not None and wanted == known
+
+    def differs(self, record: t.Mapping[str, t.Any]) -> str | None:
+        """Return what *record* holds instead, or None if that is the same or not known."""
+        wanted, known = self._known(record)
+        return known if wanted and known and wanted != known else None
+
+
 def record_of(survey: t.Mapping[str, t.Any], release: str | None) -> dict[str, t.Any] | None:
     for record in survey.get("releases") or []:
         if record.get("id") == release:
@@ -206,12 +228,12 @@ def check_services(host: str, survey: t.Mapping[str, t.Any], findings: Findings)
             )
 
 
-def why_skip(survey: t.Mapping[str, t.Any], rotation: InRotation, *, target: str, digest: str | None) -> str | None:
+def why_skip(survey: t.Mapping[str, t.Any], rotation: InRotation, *, target: str, content: Content) -> str | None:
     """Say why a host needs nothing: it runs the release, healthy, from running processes of it, in rotation everywhere."""
     record = record_of(survey, target)
     if current_release(survey) != target or record is None or record.get("state") not in ("current", "good"):
         return None
-    if digest and record.get("digest") != digest:
+    if any(content) and not content.is_in(record):
         return None
     if survey.get("healthy") is False or any(service.get("stale") or not service.get("active") for service in survey.get("services") or []):
         return None
@@ -221,12 +243,12 @@ def why_skip(survey: t.Mapping[str, t.Any], rotation: InRotation, *, target: str
 
 
 def host_view(
-    host: str, survey: t.Mapping[str, t.Any] | None, rotation: InRotation, *, target: str | None, digest: str | None, may_skip: bool
+    host: str, survey: t.Mapping[str, t.Any] | None, rotation: InRotation, *, target: str | None, content: Content, may_skip: bool
 ) -> HostView:
     if survey is None:
         return HostView(host, serving=False, reachable=False)
     inactive = any(not service.get("active") for service in survey.get("services") or [])
-    skip = why_skip(survey, rotation, target=target, digest=digest) if may_skip and target else None
+    skip = why_skip(survey, rotation, target=target, content=content) if may_skip and target else None
     return HostView(
         host,
         current=current_release(survey),
@@ -236,14 +258,15 @@ def host_view(
     )
 
 
-def check_immutable(host: str, survey: t.Mapping[str, t.Any], release: str, digest: str | None, findings: Findings) -> None:
-    """A release id means the same bytes for ever: refuse another tree under a name that the host already knows."""
-    record = record_of(survey, release)
-    known = (record or {}).get("digest")
-    if digest and known and known != digest and (record or {}).get("state") != "staged":
+def check_immutable(host: str, survey: t.Mapping[str, t.Any], release: str, content: Content, findings: Findings) -> None:
+    """A release id means the same bytes for ever: refuse another content under a name that the host already knows."""
+    record = record_of(survey, release) or {}
+    known = content.differs(record)
+    if known and record.get("state") != "staged":
+        kind, size = ("digest", 12) if content.digest else ("archive's checksum", 19)
         findings.problems.append(
-            f"{host}: release {release} is there already with other content (digest {known[:12]}, the source has {digest[:12]}). "
-            "A release is never changed: give the new content a new rollout_release."
+            f"{host}: release {release} is there already with other content ({kind} {known[:size]}, the source has "
+            f"{str(content.digest or content.checksum)[:size]}). A release is never changed: give the new content a new rollout_release."
         )
 
 

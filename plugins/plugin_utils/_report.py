@@ -34,7 +34,9 @@ def plan_text(facts: Facts, plan: Plan, settings: Settings, *, dry: bool) -> str
     )
     lines = [f"Rollout {facts['id']}: {facts['app']}, {what}" + (" (plan only, nothing is changed)" if dry else "")]
     resolved = facts["resolved"]
-    if resolved:
+    if resolved.get("checksum"):
+        lines.append(f"  source: an archive that each host gets by itself, {resolved['checksum'][:19]}…")
+    elif resolved:
         revision = f", revision {resolved['revision']}" if resolved.get("revision") else ""
         lines.append(f"  source: {resolved['files']} files, {resolved['bytes']} bytes, digest {resolved['digest'][:12]}{revision}")
     for number, batch in enumerate(plan.batches, 1):

@@ -27,7 +27,7 @@ KEYS = {
     "directory": ("type", "path", "exclude", "build"),
     "git": ("type", "repo", "ref", "subdirectory", "build"),
     "archive": ("type", "path", "url", "checksum", "strip_components", "build"),
-    "url": ("type", "url", "checksum", "strip_components", "build"),
+    "url": ("type", "url", "checksum", "strip_components"),
 }
 VCS = [".git", ".hg", ".svn"]
 _KEEP_TREES = 10
@@ -60,7 +60,14 @@ def validate_source(source: t.Mapping[str, t.Any]) -> str:
         raise SeamlessError("source has no path: name the directory on the controller, such as {type: directory, path: build/}.")
     if kind == "git" and not (source.get("repo") and source.get("ref")):
         raise SeamlessError("source needs repo and ref for type git, such as {type: git, repo: https://…/shop.git, ref: v1.2.0}.")
-    if kind in ("archive", "url"):
+    if kind == "url":
+        # The host gets it by itself, so nothing but its form can be judged here.
+        if str(source.get("url")).partition("://")[0] not in ("http", "https", "file"):
+            raise SeamlessError(
+                f"source url is {source.get('url')!r}: use a URL that the hosts can reach (http or https), or file:///path for an archive on the hosts."
+            )
+        _fetch.check_checksum(source.get("checksum"), f"source {_fetch.shown(str(source['url']))}")
+    if kind == "archive":
         if bool(source.get("path")) == bool(source.get("url")):
             raise SeamlessError(f"source needs one of path and url for type {kind}.")
         where = f"source {source.get('path') or source.get('url')}"
@@ -83,7 +90,7 @@ def describe(source: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     shown = {key: value for key, value in source.items() if key in ("type", "path", "ref", "subdirectory", "checksum")}
     for key in ("repo", "url"):
         if source.get(key):
-            shown[key] = _fetch._shown(str(source[key])) if "://" in str(source[key]) else str(source[key])
+            shown[key] = _fetch.shown(str(source[key])) if "://" in str(source[key]) else str(source[key])
     return shown
 
 
@@ -99,6 +106,11 @@ def locked(state_dir: str, name: str) -> t.Iterator[None]:
         os.close(handle)
 
 
+def fetched_by_host(source: t.Mapping[str, t.Any]) -> bool:
+    """Say whether the hosts get the archive by themselves: then its checksum pins it, and its digest is known when it is there."""
+    return source.get("type") == "url"
+
+
 def resolve(source: t.Mapping[str, t.Any], *, app: str, release: str, rollout_id: str, state_dir: str) -> Resolved:
     """Pin *source* for a rollout: find its revision, get or build its tree, and take its manifest, once.
 
@@ -112,7 +124,7 @@ def resolve(source: t.Mapping[str, t.Any], *, app: str, release: str, rollout_id
         if pinned and pinned["source"] == describe(source) and os.path.isdir(pinned["tree"]):
             fields = {key: pinned[key] for key in ("digest", "revision", "files", "bytes", "tree", "description")}
             return Resolved(**fields)
-        getter = {"directory": _directory, "git": _git, "archive": _archive, "url": _archive}[kind]
+        getter = {"directory": _directory, "git": _git, "archive": _archive}[kind]
         tree, revision, exclude = getter(source, state_dir)
         if source.get("build"):
             tree = _build(source["build"], tree, state_dir, exclude)

@@ -20,9 +20,10 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "members": {
         "type": "list",
         "elements": "dict",
-        "required": True,
+        "default": [],
         "options": {"name": {"type": "str", "required": True}, "address": {"type": "str"}, "port": {"type": "int"}},
     },
+    "balancers": {"type": "list", "elements": "dict", "default": []},
     "state": {"type": "str", "choices": ["enabled", "drained", "maintenance"], "default": "enabled"},
     "weight": {"type": "int"},
     "wait": {"type": "bool", "default": True},
@@ -52,6 +53,10 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     """Bring members to a state on every balancer process named, and verify it. ``changed`` speaks of admin states and weights."""
     if params["driver"] == "haproxy" and not params["owner"]:
         raise SeamlessError("owner is empty: name who takes members out, for example the application.")
+    if params["balancers"]:
+        raise SeamlessError("balancers works in a task only: run the module on each balancer's machine.")
+    if not params["members"]:
+        raise SeamlessError("members is not set: name the servers to bring to a state, or balancers, each with its member.")
     floor_of(params["min_available"], 1)
     wanted = WANTED[params["state"]]
     rotation = Rotation(params, check_mode)

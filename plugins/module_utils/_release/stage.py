@@ -6,21 +6,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import errno
-import fcntl
 import os
-import secrets
-import shutil
 import time
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils import _files
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._release import fetched, shared, unpack
 from ansible_collections.seamless.rollout.plugins.module_utils._release import manifest as manifests
-from ansible_collections.seamless.rollout.plugins.module_utils._release import prune, shared, unpack
-from ansible_collections.seamless.rollout.plugins.module_utils._release.manifest import Entry, Manifest
+from ansible_collections.seamless.rollout.plugins.module_utils._release.build import Builder, load_manifest, owner_of
+from ansible_collections.seamless.rollout.plugins.module_utils._release.manifest import Manifest
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Record, Store, check_id, iso_now
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -41,209 +36,11 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "digest": {"type": "str"},
     "revision": {"type": "str"},
     "bundle_path": {"type": "path"},
+    "fetch": {"type": "dict"},
 }
 
-_FICLONE = 0x40049409
 
-
-class Owner(t.NamedTuple):
-    uid: int
-    gid: int
-
-
-def _owner(params: t.Mapping[str, t.Any]) -> Owner | None:
-    """Return who shall own the release, or refuse names that this host doesn't know."""
-    if not params["owner"] and not params["group"]:
-        return None
-    import grp
-    import pwd
-
-    try:
-        user = pwd.getpwnam(params["owner"]) if params["owner"] else None
-    except KeyError as exc:
-        raise SeamlessError(f"owner is {params['owner']!r}: there is no such user on this host. Create it first.") from exc
-    try:
-        gid = grp.getgrnam(params["group"]).gr_gid if params["group"] else user.pw_gid if user else os.getegid()
-    except KeyError as exc:
-        raise SeamlessError(f"group is {params['group']!r}: there is no such group on this host. Create it first.") from exc
-    owner = Owner(user.pw_uid if user else os.geteuid(), gid)
-    if os.geteuid() != 0 and owner.uid != os.geteuid():
-        raise SeamlessError(f"owner is {params['owner']!r}, and only root can give files to another user: use become: true.")
-    return owner
-
-
-def _mode(value: str | None, name: str) -> int | None:
-    if not value:
-        return None
-    try:
-        mode = int(str(value), 8)
-    except ValueError:
-        mode = -1
-    if not 0 <= mode <= 0o777:
-        raise SeamlessError(f'{name} is {value!r}: use an octal mode such as "0640".')
-    return mode
-
-
-class Reuse:
-    """Finds file contents in earlier releases of this host, so that they need not travel again."""
-
-    def __init__(self, store: Store, first: str | None) -> None:
-        self._store = store
-        names = [name for name in reversed(list(store.managed())) if name != first]
-        self._todo = ([first] if first else []) + names
-        self._places: dict[str, list[str]] = {}
-
-    def places(self, sha: str) -> list[str]:
-        while sha not in self._places and self._todo:
-            release = self._todo.pop(0)
-            for entry in (load_manifest(self._store, release) or {}).values():
-                if entry.kind == "f":
-                    self._places.setdefault(entry.data, []).append(os.path.join(self._store.release_path(release), entry.path))
-        return self._places.get(sha, [])
-
-
-def load_manifest(store: Store, release: str) -> Manifest | None:
-    try:
-        with open(store.manifest_path(release), "rb") as file:
-            return manifests.load(file.read())
-    except (OSError, ValueError, EOFError):
-        return None
-
-
-def _reflink(source: str, place: str, mode: int, owner: Owner | None) -> bool:
-    """Make *place* share the blocks of *source*; return whether this file system can do that."""
-    with open(source, "rb") as old, open(place, "xb") as new:
-        try:
-            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
-        except OSError as exc:
-            os.unlink(place)
-            if exc.errno == errno.ENOSPC:
-                raise
-            return False
-        os.fchmod(new.fileno(), mode)
-        if owner:
-            os.fchown(new.fileno(), *owner)
-    return True
-
-
-def _link_or_copy(source: str, place: str, mode: int, owner: Owner | None) -> None:
-    status = os.stat(source)
-    wanted_owner = owner or Owner(os.geteuid(), os.getegid())
-    if (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (mode, *wanted_owner):
-        with contextlib.suppress(OSError):
-            os.link(source, place)
-            return
-    shutil.copyfile(source, place)
-    os.chmod(place, mode)
-    if owner:
-        os.chown(place, *owner)
-
-
-def _write_new(place: str, data: bytes, mode: int, owner: Owner | None) -> None:
-    with open(place, "xb") as file:
-        file.write(data)
-        os.fchmod(file.fileno(), mode)
-        if owner:
-            os.fchown(file.fileno(), *owner)
-
-
-class Builder:
-    """Builds one release in the staging directory and publishes it in one rename."""
-
-    def __init__(self, store: Store, params: t.Mapping[str, t.Any], target: Manifest, base: str | None) -> None:
-        self.store = store
-        self.params = params
-        self.target = target
-        self.owner = _owner(params)
-        self.file_mode = _mode(params["file_mode"], "file_mode")
-        self.dir_mode = _mode(params["dir_mode"], "dir_mode")
-        self.reuse = Reuse(store, base)
-        self.place = os.path.join(store.staging, f"{params['release']}.{secrets.token_hex(6)}")
-        self.reflinks = True
-        self.sent = self.sent_bytes = self.reused = self.reused_bytes = 0
-
-    def _file_mode(self, entry: Entry) -> int:
-        return entry.mode if self.file_mode is None else self.file_mode | (0o111 & entry.mode)
-
-    def build(self, blobs: t.Iterable[tuple[str, bytes]]) -> list[str]:
-        """Build the tree from *blobs* and earlier releases; return the contents that neither had."""
-        os.mkdir(self.place, 0o755)
-        by_content: dict[str, list[Entry]] = {}
-        for path in sorted(self.target):
-            entry = self.target[path]
-            full = os.path.join(self.place, path)
-            if entry.kind == "d":
-                os.mkdir(full)
-            elif entry.kind == "l":
-                os.makedirs(os.path.dirname(full), exist_ok=True)
-                os.symlink(entry.data, full)
-            else:
-                if os.path.dirname(path) not in self.target:
-                    os.makedirs(os.path.dirname(full), exist_ok=True)
-                by_content.setdefault(entry.data, []).append(entry)
-        for sha, data in blobs:
-            for entry in by_content.pop(sha, []):
-                _write_new(os.path.join(self.place, entry.path), data, self._file_mode(entry), self.owner)
-                self.sent += 1
-                self.sent_bytes += len(data)
-        return [sha for sha, entries in by_content.items() if not self._from_earlier(sha, entries)]
-
-    def _from_earlier(self, sha: str, entries: t.Sequence[Entry]) -> bool:
-        for source in self.reuse.places(sha):
-            try:
-                sound = os.path.isfile(source) and not os.path.islink(source) and manifests.hash_file(source) == sha
-            except OSError:
-                sound = False
-            if sound:
-                for entry in entries:
-                    wanted = (source, os.path.join(self.place, entry.path), self._file_mode(entry), self.owner)
-                    self.reflinks = self.reflinks and _reflink(*wanted)
-                    if not self.reflinks:
-                        _link_or_copy(*wanted)
-                    self.reused += 1
-                    self.reused_bytes += entry.size
-                return True
-        return False
-
-    def finish(self) -> list[str]:
-        """Link shared paths, set directory modes and owners, and make all of it survive a power cut."""
-        warnings = shared.make_links(self.store, self.place, self.params["linked_dirs"], self.params["linked_files"], self.owner)
-        for path in sorted(self.target, reverse=True):
-            full = os.path.join(self.place, path)
-            if self.target[path].kind == "d" and os.path.isdir(full) and not os.path.islink(full):
-                os.chmod(full, self.dir_mode if self.dir_mode is not None else self.target[path].mode | 0o700)
-        if self.owner:
-            for directory, names, files in os.walk(self.place):
-                os.lchown(directory, *self.owner)
-                for name in (*names, *files):
-                    full = os.path.join(directory, name)
-                    if os.path.islink(full):
-                        os.lchown(full, *self.owner)
-        os.chmod(self.place, self.dir_mode if self.dir_mode is not None else 0o755)
-        handle = os.open(self.place, os.O_RDONLY)
-        try:
-            library = ctypes.CDLL(None, use_errno=True)
-            if not hasattr(library, "syncfs") or library.syncfs(handle) != 0:
-                os.sync()
-        finally:
-            os.close(handle)
-        return warnings
-
-    def publish(self, record: Record) -> None:
-        """Say what is about to appear, make it appear in one rename, then say that it is complete."""
-        _files.write_atomically(self.store.manifest_path(record["id"]), manifests.dump(self.target))
-        self.store.save({**record, "state": "staged"})
-        os.rename(self.place, self.store.release_path(record["id"]))
-        _files.sync_directory(self.store.releases)
-        self.store.save({**record, "state": "ready"})
-        self.store.note("staged", release=record["id"], digest=record["digest"], sequence=record["sequence"], rollout_id=record["rollout_id"])
-
-    def discard(self) -> None:
-        if os.path.isdir(self.place):
-            prune.remove_tree(self.place)
-
-
-def already(store: Store, release: str, digest: str | None) -> Record | None:
+def already(store: Store, release: str, digest: str | None, checksum: str | None = None) -> Record | None:
     """Return the record of a release that is here complete; refuse another content under its name."""
     record = store.record(release)
     path = store.release_path(release)
@@ -257,6 +54,12 @@ def already(store: Store, release: str, digest: str | None) -> Record | None:
         raise SeamlessError(
             f"release {release} is here already with other content (digest {str(record.get('digest'))[:12]}, the source has {digest[:12]}). "
             "A release is never changed: give the new content a new id."
+        )
+    known = (record.get("source") or {}).get("checksum")
+    if checksum and known and known != checksum:
+        raise SeamlessError(
+            f"release {release} is here already, made of an archive with the checksum {known}, not {checksum}. A release is never changed: give the "
+            "new content a new id."
         )
     if record.get("state") == "staged":
         record = {**record, "state": "ready"}
@@ -285,18 +88,55 @@ def _from_bundle(store: Store, params: t.Mapping[str, t.Any], source: t.BinaryIO
     diff = {"before": {"releases": sorted(store.managed())}, "after": {"releases": sorted([*store.managed(), params["release"]]), **_capped(difference)}}
     if check_mode:
         return {"changed": True, "digest": params["digest"], "base": base_release, "diff": diff, "lacks": []}
-    shared.check_disk(store, *_estimate(target, base or {}, header["contents"]), params["min_free"])
+    blobs = unpack.read_blobs(source, header["contents"])
+    return _build(store, params, target, base_release, blobs, header["contents"], diff)
+
+
+def _from_fetch(store: Store, params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+    """Build the release from an archive that this host gets by itself. Its digest is known when it is here."""
+    diff = {"before": {"releases": sorted(store.managed())}, "after": {"releases": sorted([*store.managed(), params["release"]])}}
+    if check_mode:
+        return {"changed": True, "digest": None, "base": None, "diff": diff, "lacks": []}
+    try:
+        with fetched.tree_of(params["fetch"], store.staging) as tree:
+            target = unpack.scan(tree)
+            if not target:
+                raise SeamlessError(f"{params['fetch']['url']} is empty: there is nothing to release.")
+            manifests.check(target)
+            places = {entry.data: os.path.join(tree, entry.path) for entry in target.values() if entry.kind == "f"}
+            digest = manifests.digest_of(target)
+            return _build(store, {**params, "digest": digest}, target, None, _contents(places), list(places), diff)
+    except OSError as exc:
+        raise _disk_error(store, params["release"], exc) from exc
+
+
+def _contents(places: t.Mapping[str, str]) -> t.Iterator[tuple[str, bytes]]:
+    for sha, place in places.items():
+        with open(place, "rb") as file:
+            yield sha, file.read()
+
+
+def _disk_error(store: Store, release: str, exc: OSError) -> SeamlessError:
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SeamlessError(f"{store.root} ran full while {release} was staged; what was begun is removed, nothing else was touched.")
+    return SeamlessError(f"{release} could not be staged: {exc}. What was begun is removed, nothing else was touched.")
+
+
+def _build(
+    store: Store, params: t.Mapping[str, t.Any], target: Manifest, base_release: str | None, blobs: t.Iterable[tuple[str, bytes]],
+    contents: t.Sequence[str], diff: dict[str, t.Any],
+) -> dict[str, t.Any]:
+    base = load_manifest(store, base_release) if base_release else None
+    shared.check_disk(store, *_estimate(target, base or {}, contents), params["min_free"])
     builder = Builder(store, params, target, base_release)
     try:
-        lacks = builder.build(unpack.read_blobs(source, header["contents"]))
+        lacks = builder.build(blobs)
         if lacks:
             return {"changed": False, "lacks": lacks}
         warnings = builder.finish()
         builder.publish(_record(store, params, target))
     except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise SeamlessError(f"{store.root} ran full while {params['release']} was staged; what was begun is removed, nothing else was touched.") from exc
-        raise SeamlessError(f"{params['release']} could not be staged: {exc}. What was begun is removed, nothing else was touched.") from exc
+        raise _disk_error(store, params["release"], exc) from exc
     finally:
         builder.discard()
     return {
@@ -339,18 +179,20 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     check_id(params["release"])
     store = Store(params["root"])
     shared.check_names(params["linked_dirs"], params["linked_files"])
-    if not params["digest"]:
+    if not params["digest"] and not params["fetch"]:
         raise SeamlessError("release_stage needs its action plugin on the controller, which packs the source: use it as a task, not over raw modules.")
-    record = already(store, params["release"], params["digest"])
+    record = already(store, params["release"], params["digest"], (params["fetch"] or {}).get("checksum"))
     if record is not None:
         return {"changed": False, "digest": record["digest"], "state": record["state"], "lacks": [], "files_sent": 0}
     shared.check_files(store, params["linked_files"])
-    _owner(params)
+    owner_of(params)
     if not check_mode:
         store.create()
         if os.stat(store.releases).st_dev != os.stat(store.staging).st_dev:
             raise SeamlessError(f"{store.releases} and {store.staging} are on different file systems: a release must appear in one rename.")
-    if params.get("_attachment") is not None:
+    if params["fetch"]:
+        result = _from_fetch(store, params, check_mode)
+    elif params.get("_attachment") is not None:
         result = _from_bundle(store, params, params["_attachment"], check_mode)
     elif params["bundle_path"]:
         with open(params["bundle_path"], "rb") as file:

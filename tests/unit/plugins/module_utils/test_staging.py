@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import http.server
 import io
 import os
 import stat
 import tarfile
+import threading
 import typing as t
 import zipfile
 
@@ -36,8 +40,6 @@ def test_a_delta_turns_the_base_into_the_target(base: manifest.Manifest, target:
 
 @given(st.lists(st.binary(max_size=300), max_size=6))
 def test_a_bundle_gives_back_what_was_put_in(blobs: list[bytes]) -> None:
-    import hashlib
-
     contents = [hashlib.sha256(blob).hexdigest() for blob in blobs]
     source = io.BytesIO(b"".join(unpack.write_bundle({"contents": contents}, blobs)))
     assert unpack.read_header(source) == {"contents": contents}
@@ -234,6 +236,8 @@ def test_a_full_disk_is_refused_with_numbers_before_anything_is_written(tmp_path
         ({"type": "git", "repo": "x"}, "needs repo and ref"),
         ({"type": "archive", "path": "a.tgz", "checksum": "md5:1"}, "use sha256:"),
         ({"type": "url", "url": "http://198.51.100.1/a.tgz"}, "has no checksum"),
+        ({"type": "url", "url": "/srv/a.tgz", "checksum": f"sha256:{'0' * 64}"}, "file:///path"),
+        ({"type": "url", "url": "http://198.51.100.1/a.tgz", "checksum": f"sha256:{'0' * 64}", "build": "make"}, "'build', which means nothing"),
         ({"type": "directory", "path": "x", "chksum": "y"}, "means nothing"),
     ],
 )
@@ -296,3 +300,83 @@ def test_credentials_are_never_written_down() -> None:
     described = _source.describe({"type": "git", "repo": "https://user:secret@git.example.com/x.git?token=abc", "ref": "v1"})
     assert "secret" not in str(described)
     assert "abc" not in str(described)
+
+
+class Artifacts(http.server.BaseHTTPRequestHandler):
+    """Serves one archive to those who say the right password."""
+
+    path_of_archive = ""
+
+    def do_GET(self) -> None:
+        allowed = self.headers.get("Authorization") == f"Basic {base64.b64encode(b'me:s e').decode()}"
+        self.send_response(200 if allowed else 401)
+        self.end_headers()
+        if allowed:
+            with open(self.path_of_archive, "rb") as file:
+                self.wfile.write(file.read())
+
+    def log_message(self, *dummy: t.Any) -> None:
+        pass
+
+
+@pytest.fixture
+def artifact(tmp_path: t.Any) -> tuple[str, str]:
+    make_tree(tmp_path / "shop-1.0")
+    path = str(tmp_path / "shop-1.0.tar.gz")
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(tmp_path / "shop-1.0", "shop-1.0")
+    with open(path, "rb") as file:
+        return path, f"sha256:{hashlib.sha256(file.read()).hexdigest()}"
+
+
+def test_a_host_fetches_an_archive_by_itself(artifact: tuple[str, str], store: Store, perform: t.Any, tmp_path: t.Any) -> None:
+    path, checksum = artifact
+    handler = type("Handler", (Artifacts,), {"path_of_archive": path})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://me:s%20e@127.0.0.1:{server.server_address[1]}/shop-1.0.tar.gz"
+        source = {"type": "url", "url": url, "checksum": checksum, "strip_components": 1}
+        options = {
+            "root": store.root, "release": "1.0", "source": _source.describe(source), "min_free": "0",
+            "fetch": {key: source[key] for key in ("url", "checksum", "strip_components")},
+        }
+        assert perform("release_stage", check_mode=True, **options)["changed"]
+        assert os.listdir(store.releases) == []
+        staged = perform("release_stage", **options)
+        server.shutdown()
+    assert staged["changed"] and staged["digest"] == manifest.digest_of(unpack.scan(str(tmp_path / "shop-1.0")))
+    assert sorted(os.listdir(store.release_path("1.0"))) == sorted(os.listdir(tmp_path / "shop-1.0"))
+    record = store.record("1.0")
+    assert record is not None and record["source"]["checksum"] == checksum and "s%20e" not in str(record)
+    assert not perform("release_stage", **options)["changed"]
+    other = {**options, "fetch": {**options["fetch"], "checksum": f"sha256:{'0' * 64}"}}
+    with pytest.raises(SeamlessError, match="made of an archive with the checksum.*never changed"):
+        perform("release_stage", **other)
+    assert os.listdir(store.staging) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"url": "file:///nowhere/shop.tgz"}, "no such file on this host"),
+        ({"url": "http://127.0.0.1:9/shop.tgz"}, "can't be downloaded"),
+        ({"checksum": f"sha256:{'0' * 64}"}, "has the checksum sha256:"),
+        ({"strip_components": 9}, "is empty"),
+    ],
+)
+def test_an_archive_that_cannot_be_had_leaves_nothing(
+    change: dict[str, t.Any], message: str, artifact: tuple[str, str], store: Store, perform: t.Any
+) -> None:
+    fetch = {"url": f"file://{artifact[0]}", "checksum": artifact[1], **change}
+    with pytest.raises(SeamlessError, match=message):
+        perform("release_stage", root=store.root, release="1.0", fetch=fetch, source={}, min_free="0")
+    assert (os.listdir(store.releases), os.listdir(store.staging)) == ([], [])
+
+
+def test_an_archive_on_the_host_that_leaves_its_tree_is_refused(store: Store, perform: t.Any, tmp_path: t.Any) -> None:
+    path = tar_with(tmp_path, ("../evil", tarfile.REGTYPE, "", 0o644))
+    with open(path, "rb") as file:
+        checksum = f"sha256:{hashlib.sha256(file.read()).hexdigest()}"
+    with pytest.raises(SeamlessError, match="evil"):
+        perform("release_stage", root=store.root, release="1.0", fetch={"url": f"file://{path}", "checksum": checksum}, source={}, min_free="0")
+    assert os.listdir(store.staging) == []

@@ -12,6 +12,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
 from ansible_collections.seamless.rollout.plugins.plugin_utils._planner import Planner
+from ansible_collections.seamless.rollout.plugins.plugin_utils._steps import search_places
 
 MODES = ["release", "update", "rollback", "promote", "preview"]
 
@@ -34,7 +35,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         planner = Planner(HostVariables(self, task_vars), check_mode=bool(self._task.check_mode), show_only=args["show_only"])
         try:
             if args["step"] == "read":
-                facts = planner.read(args["mode"], targets=[str(name) for name in task_vars["ansible_play_hosts_all"]], groups=task_vars["groups"])
+                facts = planner.read(
+                    args["mode"], targets=[str(name) for name in task_vars["ansible_play_hosts_all"]], groups=task_vars["groups"],
+                    places=search_places(task_vars),
+                )
             else:
                 facts = self._plan(planner, task_vars, plain(args["balancers"]), result)
         except SeamlessError as exc:

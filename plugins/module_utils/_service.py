@@ -61,8 +61,11 @@ def _systemctl(service: Service, *arguments: str, timeout: float = 60.0) -> subp
 
 
 def _show(service: Service) -> dict[str, str]:
-    output = _systemctl(service, "show", "--property", _PROPERTIES, _unit(service)).stdout
-    return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+    done = _systemctl(service, "show", "--property", _PROPERTIES, _unit(service))
+    properties = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    if done.returncode != 0 or "LoadState" not in properties:
+        raise SeamlessError(f"systemctl show {_unit(service)} failed: {done.stdout.strip()}")
+    return properties
 
 
 def _story(service: Service) -> str:
@@ -129,6 +132,20 @@ def inspect(services: t.Sequence[Service], releases_dir: str, current: str | Non
     return found
 
 
+def check(services: t.Sequence[Service], releases_dir: str) -> None:
+    """Refuse units that systemd does not know and reloads that it can't do, while nothing has been touched."""
+    validate(services)
+    for service in services:
+        _refuse_what_cannot_be(service, _look(service, releases_dir))
+
+
+def _refuse_what_cannot_be(service: Service, look: t.Mapping[str, t.Any]) -> None:
+    if not look["loaded"]:
+        raise SeamlessError(f"unit {_unit(service)} is not known to systemd on this host: install it, or correct the name in services.")
+    if service.get("action") == "reload" and not look["can_reload"] and look["active"]:
+        raise SeamlessError(f"unit {_unit(service)} can't be reloaded (it has no ExecReload): use action: restart.")
+
+
 def apply(
     services: t.Sequence[Service], *, release: str, releases_dir: str, switched_monotonic: float | None, handled: t.Collection[str]
 ) -> list[dict[str, t.Any]]:
@@ -139,10 +156,7 @@ def apply(
     """
     looks = [_look(service, releases_dir) for service in services]
     for service, look in zip(services, looks):
-        if not look["loaded"]:
-            raise SeamlessError(f"unit {_unit(service)} is not known to systemd on this host: install it, or correct the name in services.")
-        if service.get("action") == "reload" and not look["can_reload"] and look["active"]:
-            raise SeamlessError(f"unit {_unit(service)} can't be reloaded (it has no ExecReload): use action: restart.")
+        _refuse_what_cannot_be(service, look)
     results = []
     for service, look in zip(services, looks):
         action = str(service.get("action", "restart"))

@@ -19,6 +19,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as report
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _steps
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir, process_start
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import Plan, make_plan
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import DEFAULTS, Settings, read_settings
@@ -42,18 +43,22 @@ class Planner:
         values = self._variables.all_rollout(host)
         return read_settings(values, mode), values
 
-    def read(self, mode: str, *, targets: list[str], groups: t.Mapping[str, t.Sequence[str]]) -> Facts:
+    def read(self, mode: str, *, targets: list[str], groups: t.Mapping[str, t.Sequence[str]], places: t.Sequence[str]) -> Facts:
         """Check every variable of every host, pin the source, and name the rollout. Touches no host."""
         settings, values = self._settings(mode, targets[0])
         state_dir = default_state_dir(settings.app, values.get("rollout_state_dir"))
         problems: list[str] = []
         calls: dict[str, list[dict[str, t.Any]]] = {}
+        steps: dict[str, str] = {}
         for host in targets:
             host_values = values if host == targets[0] else self._variables.all_rollout(host)
             if host != targets[0]:
                 read_settings(host_values, mode)
+            steps.update(_steps.named_steps(host_values))
             calls[host] = preflight.expand_balancers(host, host_values.get("rollout_balancers") or [], groups)
         problems += preflight.unknown_machines(calls, set(groups.get("all", [])))
+        files, missing = _steps.find_steps(steps, places)
+        problems += missing
         if settings.mode in ("release", "preview") and settings.source is None:
             problems.append(
                 "rollout_source is not set: say where the release comes from, for example "
@@ -82,6 +87,7 @@ class Planner:
             "takeover": dead,
             "targets": targets,
             "calls": calls,
+            "files": files,
             "balancers": preflight.distinct_balancers(calls),
             "resolved": resolved,
             "dry": self._dry,

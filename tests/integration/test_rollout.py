@@ -18,7 +18,7 @@ import time
 import pytest
 from fleet.fleet import REPO
 from fleet.load import Load
-from fleet.site import Site
+from fleet.site import SERVER, Site
 
 
 def test_a_rollout_under_load_fails_no_request_and_the_second_run_changes_nothing(settled: Site) -> None:
@@ -193,6 +193,8 @@ def test_check_mode_shows_the_whole_plan_and_changes_nothing(settled: Site) -> N
         ({"min_free": "900T"}, "min_free"),
         ({"linked_files": ["config/.env"]}, "linked_files are missing"),
         ({"owner": "nobody-here"}, "no such user"),
+        ({"hooks": {"after_switch": ["hooks/wram.yml"]}}, "there is no such task file"),
+        ({"hooks": {"validate": ["my.wram"]}}, "there is no such role"),
     ],
 )
 def test_bad_input_is_refused_before_the_first_host_is_drained(settled: Site, changes: dict[str, object], message: str) -> None:
@@ -202,6 +204,17 @@ def test_bad_input_is_refused_before_the_first_host_is_drained(settled: Site, ch
     assert "Take the host out of rotation" not in played.text
     assert settled.all_up()
     assert settled.fleet.shell("web1", "ls /srv/shop/.rollout/lock", check=False).strip() != "/srv/shop/.rollout/lock"
+
+
+def test_a_release_that_dies_while_it_is_watched_in_rotation_is_undone(settled: Site) -> None:
+    program = SERVER.replace("server.serve_forever()", "threading.Timer(5, os._exit, [1]).start()\nserver.serve_forever()")
+    settled.build("dies", broken=program)
+    played = settled.rollout("dies", bake_seconds=8, health_interval=0.5, health_rise=2)
+    assert played.code != 0 and "rolled_back" in played.text, played.text
+    assert "Watch the health in rotation: not healthy" in re.sub(r"\s+", " ", played.text)
+    assert set(settled.releases().values()) == {"1.0"} and settled.all_up()
+    watched = settled.rollout("2.0", bake_seconds=1, health_interval=0.5, health_rise=2)
+    assert watched.code == 0, watched.text
 
 
 def test_hosts_fetch_an_archive_by_themselves_and_a_wrong_one_touches_nobody(settled: Site) -> None:

@@ -170,7 +170,7 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         from ansible_collections.seamless.rollout.plugins.module_utils import _health, _service
 
         _health.validate_probes(params["health"])
-        _service.validate(params["services"])
+        _service.check(params["services"], store.releases)
     moved = standing.kind != "link" or standing.release != release
     result: dict[str, t.Any] = {
         "changed": moved,

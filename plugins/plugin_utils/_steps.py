@@ -1,0 +1,67 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+"""Finds the task files and roles that a user names, before a host is drained for them."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+import ansible.constants as C
+from ansible.utils.collection_loader._collection_finder import _get_collection_role_path
+
+
+def search_places(task_vars: t.Mapping[str, t.Any]) -> list[str]:
+    """Return where relative task files are looked for: beside the playbook, where Ansible is run, beside the inventory."""
+    places = [task_vars.get("playbook_dir"), os.getcwd(), task_vars.get("inventory_dir")]
+    return list(dict.fromkeys(str(place) for place in places if place))
+
+
+def is_task_file(name: str) -> bool:
+    return name.endswith((".yml", ".yaml"))
+
+
+def named_steps(values: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Return every task file and role in *values*, with the variable that names it."""
+    steps: dict[str, str] = {}
+    for point, names in (values.get("rollout_hooks") or {}).items():
+        for name in names or []:
+            steps.setdefault(str(name), f"rollout_hooks.{point}")
+    for variable in ("rollout_update_role", "rollout_update_tasks"):
+        if values.get(variable):
+            steps.setdefault(str(values[variable]), variable)
+    return steps
+
+
+def find_steps(steps: t.Mapping[str, str], places: t.Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the path of every task file in *steps*, and a sentence for each file and role that is not there."""
+    files: dict[str, str] = {}
+    problems: list[str] = []
+    for name, variable in steps.items():
+        if variable == "rollout_update_tasks" or (is_task_file(name) and variable != "rollout_update_role"):
+            path = next((path for path in (os.path.join(place, name) for place in places) if os.path.isfile(path)), None)
+            if path:
+                files[name] = path
+            else:
+                problems.append(f"{variable} is {name!r}: there is no such task file in {', '.join(places)}. Correct it, or give its absolute path.")
+        elif not role_is_there(name, places[0]):
+            problems.append(
+                f"{variable} is {name!r}: there is no such role in {', '.join([os.path.join(places[0], 'roles'), *roles_path()])} or in a "
+                "collection. Correct it, or add its directory to roles_path in ansible.cfg."
+            )
+    return files, problems
+
+
+def roles_path() -> list[str]:
+    return [str(path) for path in C.config.get_config_value("DEFAULT_ROLES_PATH") or []]
+
+
+def role_is_there(name: str, playbook_dir: str) -> bool:
+    """Say whether ``include_role`` finds *name*: in a collection by its full name, beside the playbook, or on the roles path."""
+    if name.count(".") >= 2 and _get_collection_role_path(name, []):
+        return True
+    return any(os.path.isdir(os.path.join(place, name)) for place in (os.path.join(playbook_dir, "roles"), *roles_path(), playbook_dir))

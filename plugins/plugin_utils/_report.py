@@ -136,7 +136,7 @@ def result_text(report: t.Mapping[str, t.Any]) -> str:
         [
             name,
             host["state"],
-            f"{host['from'] or '-'} -> {host['to'] or '-'}",
+            _ran(host),
             f"{host['seconds_out']:.1f} s out" if host["seconds_out"] is not None else "",
             "still out of rotation" if host["drained"] else "",
             host["detail"].replace("\n", " ")[:300],
@@ -144,6 +144,12 @@ def result_text(report: t.Mapping[str, t.Any]) -> str:
         for name, host in report["hosts"].items()
     ]
     return "\n".join(lines + table(rows, "  "))
+
+
+def _ran(host: t.Mapping[str, t.Any]) -> str:
+    """Return what happened to the release of *host*: the way it went, or where it stayed."""
+    stayed = {"skipped": "to", "untouched": "from", "rolled_back": "from"}.get(host["state"])
+    return str(host[stayed] or "-") if stayed else f"{host['from'] or '-'} -> {host['to'] or '-'}"
 
 
 def result_markdown(report: t.Mapping[str, t.Any]) -> str:

@@ -23,7 +23,7 @@ FAST = {
 }
 ALL = {
     **FAST,
-    "integration": [*PYTEST, "tests/integration/balancer"],
+    "integration": [*PYTEST, "tests/integration"],
     "molecule": ["tests/tools/molecule.sh"],
     "stop matrix": [*PYTEST, "tests/stop_matrix"],
     "lint": ["tests/tools/lint.sh"],

@@ -12,7 +12,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._release import fetched, shared, unpack
+from ansible_collections.seamless.rollout.plugins.module_utils._release import shared, unpack
 from ansible_collections.seamless.rollout.plugins.module_utils._release import manifest as manifests
 from ansible_collections.seamless.rollout.plugins.module_utils._release.build import Builder, load_manifest, owner_of
 from ansible_collections.seamless.rollout.plugins.module_utils._release.manifest import Manifest
@@ -94,6 +94,8 @@ def _from_bundle(store: Store, params: t.Mapping[str, t.Any], source: t.BinaryIO
 
 def _from_fetch(store: Store, params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     """Build the release from an archive that this host gets by itself. Its digest is known when it is here."""
+    from ansible_collections.seamless.rollout.plugins.module_utils._release import fetched
+
     diff = {"before": {"releases": sorted(store.managed())}, "after": {"releases": sorted([*store.managed(), params["release"]])}}
     if check_mode:
         return {"changed": True, "digest": None, "base": None, "diff": diff, "lacks": []}

@@ -12,8 +12,8 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._release import shared, unpack
 from ansible_collections.seamless.rollout.plugins.module_utils._release import manifest as manifests
+from ansible_collections.seamless.rollout.plugins.module_utils._release import shared, unpack
 from ansible_collections.seamless.rollout.plugins.module_utils._release.build import Builder, load_manifest, owner_of
 from ansible_collections.seamless.rollout.plugins.module_utils._release.manifest import Manifest
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Record, Store, check_id, iso_now

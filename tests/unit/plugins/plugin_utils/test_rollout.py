@@ -151,10 +151,10 @@ CALL = {"delegate": "lb1", "driver": "haproxy", "socket": "/s", "backend": "shop
 
 
 def rotation(
-    host: str, findings: preflight.Findings, address: str | None = None, info: dict[str, t.Any] = INFO
+    host: str, findings: preflight.Findings, address: str | None = None, info: dict[str, t.Any] | None = None
 ) -> preflight.InRotation:
     calls = [{**CALL, "member": host, "named": False}]
-    infos = {preflight.balancer_key(CALL): info}
+    infos = {preflight.balancer_key(CALL): INFO if info is None else info}
     return preflight.judge_rotation(host, calls, infos, app="shop", address=address, max_unavailable="50%", min_available=None, findings=findings)
 
 

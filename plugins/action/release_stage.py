@@ -12,8 +12,6 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _bundle, _
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import default_state_dir
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction
 
-_MOST_ANSWERS = 4
-
 
 class ActionModule(LightAction):
     """Packs a release on the controller and has the host unpack it: one exchange where the controller knows what the host has."""
@@ -40,7 +38,7 @@ class ActionModule(LightAction):
 
     def _have_fetched(self, params: dict[str, t.Any], source: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         _source.validate_source(source)
-        fetch = {key: source[key] for key in ("url", "checksum", "strip_components") if key in source}
+        fetch = {key: source[key] for key in ("url", "checksum", "strip_components", "external_links") if key in source}
         own = {"fetch": fetch, "source": _source.describe(source), "host_releases": None, "state_dir": None}
         return self.execute(self.OPERATION, {**params, **own}, task_vars)
 
@@ -53,26 +51,8 @@ class ActionModule(LightAction):
             "host_releases": None,
             "state_dir": None,
         }
-        target = _source.load_manifest(state_dir, resolved.digest) or {}
         records = self._task.args.get("host_releases")
         digests = None if records is None else [str(record["digest"]) for record in records if record.get("digest")]
-        extra: list[str] = []
-        sent = 0
-        for dummy in range(_MOST_ANSWERS):
-            if digests is None:
-                result = self.execute(self.OPERATION, params, task_vars)
-                if result.get("failed") or not result.get("lacks_base"):
-                    return result
-                digests = [str(digest) for digest in result.get("digests") or [] if digest]
-            base = _bundle.choose_base(state_dir, target, digests)
-            bundle = _bundle.make_bundle(resolved, base, state_dir, extra)
-            sent += len(bundle)
-            result = self.execute(self.OPERATION, params, task_vars, attachment=bundle)
-            if result.get("lacks_base"):
-                digests = [digest for digest in digests if digest != base]
-            elif result.get("lacks"):
-                extra = sorted({*extra, *result["lacks"]})
-            else:
-                result.setdefault("revision", resolved.revision)
-                return {**result, "bytes_sent": sent}
-        return {"failed": True, "msg": f"The host kept asking for more of {params['release']}: its earlier releases change while they are read."}
+        return _bundle.ship(
+            resolved, state_dir, digests, lambda bundle: self.execute(self.OPERATION, params, task_vars, attachment=bundle)
+        )

@@ -17,6 +17,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._release import u
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source
 
 _KEEP_BUNDLES = 20
+_MOST_EXCHANGES = 6
 
 
 def choose_base(state_dir: str, target: manifests.Manifest, digests: t.Sequence[str]) -> str | None:
@@ -33,24 +34,62 @@ def choose_base(state_dir: str, target: manifests.Manifest, digests: t.Sequence[
     return best[1] if best else None
 
 
-def make_bundle(resolved: _source.Resolved, base_digest: str | None, state_dir: str, extra: t.Sequence[str] = ()) -> bytes:
-    """Return the bundle that turns *base_digest* (or nothing) into the release, packed once for all hosts that need the same.
+def ship(
+    resolved: _source.Resolved, state_dir: str, digests: t.Sequence[str] | None, send: t.Callable[[bytes | None], dict[str, t.Any]]
+) -> dict[str, t.Any]:
+    """Bring the release to a host by *send*, which gives it a bundle and returns its answer, in as few exchanges as can be.
 
-    *extra* names contents that a host should have found in its earlier releases and did not.
+    *digests* are those of the releases that the host has, or None when it has to be asked. Where this controller knows one of them, one
+    bundle with the difference does; where it knows none, the host says first what it lacks.
+    """
+    target = _source.load_manifest(state_dir, resolved.digest) or {}
+    base: str | None = None
+    contents: set[str] | None = None
+    sent = 0
+    for dummy in range(_MOST_EXCHANGES):
+        if digests is None:
+            answer = send(None)
+            if answer.get("failed") or not answer.get("lacks_base"):
+                return answer
+            digests = [str(digest) for digest in answer.get("digests") or [] if digest]
+        if contents is None:
+            base = choose_base(state_dir, target, digests)
+            contents = set() if base is None and digests else _missing(target, base, state_dir)
+        bundle = make_bundle(resolved, base, state_dir, sorted(contents))
+        sent += len(bundle)
+        answer = send(bundle)
+        if answer.get("lacks_base"):
+            digests = [digest for digest in digests if digest != base]
+            contents = None
+        elif answer.get("lacks"):
+            contents.update(answer["lacks"])
+        else:
+            return {**answer, "revision": answer.get("revision") or resolved.revision, "bytes_sent": sent}
+    return {"failed": True, "msg": "The host kept asking for more: its earlier releases change while they are read."}
+
+
+def _missing(target: manifests.Manifest, base_digest: str | None, state_dir: str) -> set[str]:
+    """Return the contents of *target* that a host with the release *base_digest* does not have by that."""
+    base = (_source.load_manifest(state_dir, base_digest) or {}) if base_digest else {}
+    return set(manifests.contents(target)) - set(manifests.contents(base))
+
+
+def make_bundle(resolved: _source.Resolved, base_digest: str | None, state_dir: str, contents: t.Sequence[str]) -> bytes:
+    """Return the bundle that turns *base_digest* (or nothing) into the release, packed once for all hosts that need the same *contents*.
+
+    With no contents it is an offer: the host says what it lacks.
     """
     target = _source.load_manifest(state_dir, resolved.digest)
     base = _source.load_manifest(state_dir, base_digest) if base_digest else {}
     if target is None or base is None:
         raise SeamlessError(f"the cache in {state_dir} lost a manifest: run again.")
-    known = manifests.contents(base)
-    contents = sorted({entry.data for entry in target.values() if entry.kind == "f"} - (set(known) - set(extra)))
-    key = hashlib.sha256(repr((resolved.digest, base_digest, contents)).encode()).hexdigest()[:32]
+    key = hashlib.sha256(repr((resolved.digest, base_digest, list(contents))).encode()).hexdigest()[:32]
     directory = os.path.join(state_dir, "bundles")
     path = os.path.join(directory, key)
     with _source.locked(state_dir, "bundle"):
         os.makedirs(directory, exist_ok=True)
         if not os.path.exists(path):
-            header = {"base": base_digest, "delta": manifests.delta(base, target), "contents": contents}
+            header = {"base": base_digest, "delta": manifests.delta(base, target), "contents": list(contents)}
             _pack(path, header, _blobs(resolved.tree, target, contents))
             _tidy(directory)
         with open(path, "rb") as file:

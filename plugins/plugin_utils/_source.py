@@ -24,10 +24,10 @@ from ansible_collections.seamless.rollout.plugins.module_utils._release import m
 from ansible_collections.seamless.rollout.plugins.module_utils._release import prune, unpack
 
 KEYS = {
-    "directory": ("type", "path", "exclude", "build"),
-    "git": ("type", "repo", "ref", "subdirectory", "build"),
-    "archive": ("type", "path", "url", "checksum", "strip_components", "build"),
-    "url": ("type", "url", "checksum", "strip_components"),
+    "directory": ("type", "path", "exclude", "build", "external_links"),
+    "git": ("type", "repo", "ref", "subdirectory", "build", "external_links"),
+    "archive": ("type", "path", "url", "checksum", "strip_components", "build", "external_links"),
+    "url": ("type", "url", "checksum", "strip_components", "external_links"),
 }
 VCS = [".git", ".hg", ".svn"]
 _KEEP_TREES = 10
@@ -56,6 +56,8 @@ def validate_source(source: t.Mapping[str, t.Any]) -> str:
             near = difflib.get_close_matches(str(key), KEYS[kind], n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise SeamlessError(f"source has {key!r}, which means nothing for type {kind}: known are {', '.join(KEYS[kind])}.{hint}")
+    if not isinstance(source.get("external_links", False), bool):
+        raise SeamlessError(f"source external_links is {source['external_links']!r}: use true or false.")
     if kind == "directory" and not source.get("path"):
         raise SeamlessError("source has no path: name the directory on the controller, such as {type: directory, path: build/}.")
     if kind == "git" and not (source.get("repo") and source.get("ref")):
@@ -87,7 +89,7 @@ def _expand(path: t.Any) -> str:
 
 def describe(source: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return what may be written down of *source*: no credentials, no query strings."""
-    shown = {key: value for key, value in source.items() if key in ("type", "path", "ref", "subdirectory", "checksum")}
+    shown = {key: value for key, value in source.items() if key in ("type", "path", "ref", "subdirectory", "checksum", "external_links")}
     for key in ("repo", "url"):
         if source.get(key):
             shown[key] = _fetch.shown(str(source[key])) if "://" in str(source[key]) else str(source[key])
@@ -129,7 +131,7 @@ def resolve(source: t.Mapping[str, t.Any], *, app: str, release: str, rollout_id
         if source.get("build"):
             tree = _build(source["build"], tree, state_dir, exclude)
             exclude = []
-        manifest = _scan(tree, exclude, state_dir)
+        manifest = _scan(tree, exclude, state_dir, external_links=bool(source.get("external_links")))
         if not manifest:
             raise SeamlessError(f"source {describe(source)} is empty: there is nothing to release.")
         digest = manifests.digest_of(manifest)
@@ -163,13 +165,13 @@ def load_manifest(state_dir: str, digest: str) -> manifests.Manifest | None:
         return None
 
 
-def _scan(tree: str, exclude: list[str], state_dir: str) -> manifests.Manifest:
+def _scan(tree: str, exclude: list[str], state_dir: str, *, external_links: bool) -> manifests.Manifest:
     cache_path = os.path.join(state_dir, "scans", f"{hashlib.sha256(tree.encode()).hexdigest()[:24]}.json")
     try:
         known = _files.read_json(cache_path) or {}
     except SeamlessError:
         known = {}
-    manifest = unpack.scan(tree, exclude=exclude, known=known)
+    manifest = unpack.scan(tree, exclude=exclude, known=known, external_links=external_links)
     stamps = {}
     for path, entry in manifest.items():
         if entry.kind == "f":
@@ -225,7 +227,7 @@ def _git(source: t.Mapping[str, t.Any], state_dir: str) -> tuple[str, str | None
     tree = _fresh_tree(state_dir, f"git-{sha[:16]}-{hashlib.sha256(inside.encode()).hexdigest()[:8]}")
     with tempfile.NamedTemporaryFile(suffix=".tar", dir=state_dir) as archive:
         _run(["git", "-C", clone, "archive", "--format=tar", f"--output={archive.name}", f"{sha}:{inside}" if inside else sha], f"git archive of {ref}")
-        unpack.unpack_archive(archive.name, tree, name=f"{shown} at {ref}")
+        unpack.unpack_archive(archive.name, tree, name=f"{shown} at {ref}", external_links=bool(source.get("external_links")))
     return tree, sha, []
 
 
@@ -244,7 +246,7 @@ def _archive(source: t.Mapping[str, t.Any], state_dir: str) -> tuple[str, str | 
                 raise SeamlessError(f"source path is {source['path']!r}: {path} is not a file on the controller. Build the release first, or correct the path.")
         _fetch.verify(path, str(source["checksum"]), f"source {name}")
         tree = _fresh_tree(state_dir, f"archive-{checksum[:24]}-{strip}")
-        unpack.unpack_archive(path, tree, strip_components=strip, name=name)
+        unpack.unpack_archive(path, tree, strip_components=strip, name=name, external_links=bool(source.get("external_links")))
     return tree, None, []
 
 

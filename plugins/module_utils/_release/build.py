@@ -89,6 +89,11 @@ def load_manifest(store: Store, release: str) -> Manifest | None:
         return None
 
 
+def known_contents(store: Store) -> set[str]:
+    """Return the contents that this host's releases hold by their manifests; whether they still do shows when one is built from them."""
+    return {sha for release in store.managed() for sha in manifests.contents(load_manifest(store, release) or {})}
+
+
 def _reflink(source: str, place: str, mode: int, owner: Owner | None) -> bool:
     """Make *place* share the blocks of *source*; return whether this file system can do that."""
     with open(source, "rb") as old, open(place, "xb") as new:

@@ -50,8 +50,28 @@ def foreign_releases(store: Store) -> list[dict[str, t.Any]]:
             else "unknown"
         )
         bad = os.path.exists(os.path.join(store.releases, name, "BAD_RELEASE"))
-        found.append({"id": name, "managed": False, "origin": origin, "state": "bad" if bad else "ready", "digest": None})
+        record = store.record(name) or {}
+        found.append(
+            {
+                "id": name,
+                "managed": False,
+                "origin": origin,
+                "state": "bad" if bad else record.get("state", "ready"),
+                "digest": None,
+                "revision": _revision(os.path.join(store.releases, name)),
+                "good_at": None if bad else record.get("good_at"),
+            }
+        )
     return sorted(found, key=lambda item: _age(str(item["id"])))
+
+
+def _revision(release: str) -> str | None:
+    """Return what stands in the file REVISION, which all three tools write."""
+    try:
+        with open(os.path.join(release, "REVISION"), encoding="utf-8", errors="replace") as file:
+            return file.readline(200).strip() or None
+    except OSError:
+        return None
 
 
 def _age(name: str) -> tuple[bool, int, str]:

@@ -44,23 +44,23 @@ def check_path(path: str, what: str = "the release") -> str:
 
 
 def check_link(path: str, target: str, what: str = "the release") -> str:
-    """Return the *target* of the link at *path*, or refuse one that points out of the tree."""
+    """Return the *target* of the link at *path*, or refuse one that points out of the release."""
     resolved = os.path.normpath(os.path.join(os.path.dirname(path), target))
     if target.startswith("/") or resolved == ".." or resolved.startswith("../"):
         raise SeamlessError(
-            f"{what} has the link {path} -> {target}, which points out of the release: make it relative and inside, or share the target with "
-            "linked_dirs or linked_files."
+            f"{what} has the link {path} -> {target}, which points out of the release: make it relative and inside, share the target with "
+            "linked_dirs or linked_files, or set external_links: true in the source where the target is the same on all hosts (/usr/bin/python3)."
         )
     return target
 
 
-def check(manifest: t.Mapping[str, Entry]) -> None:
-    """Refuse a manifest with paths or links that leave the tree, unknown kinds, setuid bits, or files below files."""
+def check(manifest: t.Mapping[str, Entry], *, external_links: bool = False) -> None:
+    """Refuse a manifest with paths or (unless *external_links*) links that leave the tree, unknown kinds, setuid bits, or files below files."""
     for path, entry in manifest.items():
         check_path(path)
         if entry.kind not in ("f", "d", "l"):
             raise SeamlessError(f"the release has {path} of kind {entry.kind!r}: only files, directories and links can be released.")
-        if entry.kind == "l":
+        if entry.kind == "l" and not external_links:
             check_link(path, entry.data)
         if entry.mode & (stat.S_ISUID | stat.S_ISGID) and entry.kind == "f":
             raise SeamlessError(f"the release has {path} with a setuid or setgid bit: remove it, a release never carries privileges.")

@@ -113,14 +113,10 @@ def mark_good(store: Store, release: str, check_mode: bool) -> bool:
     """Mark the current release good: from now on it is a way back. Returns whether that is new."""
     if store.link("current").release != release:
         raise SeamlessError(f"good is {release!r}, but {store.root}/current is {store.link('current').release!r}: only the live release can be good.")
-    record = store.record(release)
-    if record is None:
-        record = {"id": release, "sequence": store.next_sequence(), "origin": "adopted", "digest": None, "created_at": iso_now()}
+    record = store.record(release) or store.adopt(release)
     if record.get("state") == "good" and record.get("good_at"):
         return False
     if not check_mode:
-        if record.get("origin") == "adopted":
-            return False
         store.save({**record, "state": "good", "good_at": iso_now()})
         store.note("good", release=release)
     return True

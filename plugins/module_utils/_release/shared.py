@@ -39,6 +39,14 @@ def check_files(store: Store, linked_files: t.Sequence[str]) -> None:
         raise SeamlessError(f"linked_files are missing on this host: {', '.join(missing)}. Put them there first (with the copy or template module).")
 
 
+def _refuse_links_above(tree: str, name: str) -> None:
+    parent = os.path.dirname(name)
+    while parent:
+        if os.path.islink(os.path.join(tree, parent)):
+            raise SeamlessError(f"{name} is to be linked, and the release has a link at {parent}: link {parent} itself, or leave it out of the release.")
+        parent = os.path.dirname(parent)
+
+
 def make_links(
     store: Store, tree: str, linked_dirs: t.Sequence[str], linked_files: t.Sequence[str], owner: tuple[int, int] | None
 ) -> list[str]:
@@ -49,6 +57,7 @@ def make_links(
     warnings = []
     for name in [*linked_dirs, *linked_files]:
         shared, place = os.path.join(store.shared, name), os.path.join(tree, name)
+        _refuse_links_above(tree, name)
         if os.path.lexists(place):
             brought = os.path.isdir(place) and not os.path.islink(place) and set(os.listdir(place)) - {".gitkeep", ".keep"}
             if brought and not os.path.lexists(shared):

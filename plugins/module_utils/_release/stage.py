@@ -14,7 +14,7 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release import manifest as manifests
 from ansible_collections.seamless.rollout.plugins.module_utils._release import shared, unpack
-from ansible_collections.seamless.rollout.plugins.module_utils._release.build import Builder, load_manifest, owner_of
+from ansible_collections.seamless.rollout.plugins.module_utils._release.build import Builder, known_contents, load_manifest, owner_of
 from ansible_collections.seamless.rollout.plugins.module_utils._release.manifest import Manifest
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Record, Store, check_id, iso_now
 
@@ -44,7 +44,7 @@ def already(store: Store, release: str, digest: str | None, checksum: str | None
     """Return the record of a release that is here complete; refuse another content under its name."""
     record = store.record(release)
     path = store.release_path(release)
-    if record is None:
+    if record is None or record.get("origin") == "adopted":
         if os.path.lexists(path):
             raise SeamlessError(f"{path} is there, but was not put there by this collection: it was left alone. Use another release id.")
         return None
@@ -67,6 +67,10 @@ def already(store: Store, release: str, digest: str | None, checksum: str | None
     return record
 
 
+def _external_links(params: t.Mapping[str, t.Any]) -> bool:
+    return bool((params["source"] or {}).get("external_links"))
+
+
 def _estimate(target: Manifest, base: Manifest, contents: t.Sequence[str]) -> tuple[int, int]:
     sizes = manifests.contents(target)
     known = manifests.contents(base)
@@ -83,7 +87,11 @@ def _from_bundle(store: Store, params: t.Mapping[str, t.Any], source: t.BinaryIO
     target = manifests.apply_delta(base or {}, header["delta"])
     if manifests.digest_of(target) != params["digest"]:
         raise SeamlessError(f"the manifest of {params['release']} does not add up to digest {params['digest'][:12]}: run again.")
-    manifests.check(target)
+    manifests.check(target, external_links=_external_links(params))
+    unsent = set(manifests.contents(target)) - set(header["contents"]) - set(manifests.contents(base or {}))
+    lacks = unsent - known_contents(store) if unsent else unsent
+    if lacks:
+        return {"changed": True, "lacks": sorted(lacks)}
     difference = manifests.summary(base or {}, target)
     diff = {"before": {"releases": sorted(store.managed())}, "after": {"releases": sorted([*store.managed(), params["release"]]), **_capped(difference)}}
     if check_mode:
@@ -101,10 +109,9 @@ def _from_fetch(store: Store, params: t.Mapping[str, t.Any], check_mode: bool) -
         return {"changed": True, "digest": None, "base": None, "diff": diff, "lacks": []}
     try:
         with fetched.tree_of(params["fetch"], store.staging) as tree:
-            target = unpack.scan(tree)
+            target = unpack.scan(tree, external_links=_external_links(params))
             if not target:
                 raise SeamlessError(f"{params['fetch']['url']} is empty: there is nothing to release.")
-            manifests.check(target)
             places = {entry.data: os.path.join(tree, entry.path) for entry in target.values() if entry.kind == "f"}
             digest = manifests.digest_of(target)
             return _build(store, {**params, "digest": digest}, target, None, _contents(places), list(places), diff)

@@ -91,6 +91,8 @@ class Store:
         return Link("link" if inside else "foreign", release, target)
 
     def record(self, release: str) -> Record | None:
+        if not RELEASE_ID.match(release):
+            return None
         value = _files.read_json(os.path.join(self.records, f"{check_id(release)}.json"))
         return t.cast("Record | None", value)
 
@@ -103,8 +105,16 @@ class Store:
             if os.path.exists(path):
                 os.unlink(path)
 
+    def adopt(self, release: str) -> Record:
+        """Return a new record for a release that another tool put here: it can be a way back, and is never pruned."""
+        return {"id": release, "sequence": 0, "origin": "adopted", "digest": None, "created_at": iso_now()}
+
     def managed(self) -> dict[str, Record]:
-        """Return the records whose release directory is there, by id, in the order in which they were staged."""
+        """Return the records of the releases that this collection put here, by id, in the order in which they were staged."""
+        return {release: record for release, record in self.known().items() if record.get("origin") != "adopted"}
+
+    def known(self) -> dict[str, Record]:
+        """Return the records of all releases whose directory is there: the managed ones, and others that were live under this collection."""
         found = {}
         for name in _names(self.records):
             if name.endswith(".json") and not name.startswith("."):
@@ -153,7 +163,7 @@ class Store:
         """Return the release that was marked good last, other than *besides*."""
         good = {
             release: str(record["good_at"])
-            for release, record in self.managed().items()
+            for release, record in self.known().items()
             if record.get("good_at") and record.get("state") not in ("failed", "bad") and release != besides
         }
         return max(good, key=lambda release: good[release], default=None)

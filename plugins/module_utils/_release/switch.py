@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release import links
-from ansible_collections.seamless.rollout.plugins.module_utils._release.store import USABLE_STATES, Link, Record, Store, boot_id, iso_now
+from ansible_collections.seamless.rollout.plugins.module_utils._release.store import RELEASE_ID, USABLE_STATES, Link, Record, Store, boot_id, iso_now
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "root": {"type": "path", "required": True},
@@ -74,10 +74,14 @@ def move_link(store: Store, link: str, release: str, standing: Link, params: t.M
 def save_states(store: Store, release: str, previous: str | None, reason: str) -> None:
     """Record which release is live now and what became of the one before. When it was good survives: it may be the way back."""
     for name, state in ((release, "current"), (previous, "bad" if reason == "rollback" else "previous")):
-        record = store.record(name) if name else None
-        if record is None or (name == previous == release):
+        if name is None or not RELEASE_ID.match(name) or name == previous == release or not os.path.isdir(store.release_path(name)):
             continue
+        record = store.record(name)
         changes = {"state": state}
+        if record is None:
+            # What another tool had put here was live until now: that makes it a way back.
+            record = store.adopt(name)
+            changes["good_at"] = iso_now()
         if state == "current":
             changes["switched_at"] = iso_now()
         store.save({**record, **changes})

@@ -19,17 +19,27 @@ import zlib
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release import manifest as manifests
 
-# A bundle: a line of JSON (the header), then for each content in the header's order a block of
-# 4 bytes length, 1 byte method (0 stored, 1 zlib) and the bytes.
+# A bundle: blocks of 8 bytes length, 1 byte method (0 stored, 1 zlib) and the bytes. The first is the header in JSON, then comes one for
+# each content in the header's order.
+
+
+def _block(data: bytes) -> bytes:
+    packed = zlib.compress(data, 6)
+    method, body = (1, packed) if len(packed) < len(data) * 0.95 else (0, data)
+    return struct.pack(">QB", len(body), method) + body
+
+
+def _read_block(source: t.BinaryIO) -> bytes:
+    size, method = struct.unpack(">QB", read_exactly(source, 9))
+    data = read_exactly(source, size)
+    return zlib.decompress(data) if method == 1 else data
 
 
 def write_bundle(header: t.Mapping[str, t.Any], blobs: t.Iterable[bytes]) -> t.Iterator[bytes]:
     """Yield the pieces of a bundle. *blobs* come in the order of ``header["contents"]``."""
-    yield json.dumps(dict(header)).encode() + b"\n"
+    yield _block(json.dumps(dict(header)).encode())
     for blob in blobs:
-        packed = zlib.compress(blob, 6)
-        method, data = (1, packed) if len(packed) < len(blob) * 0.95 else (0, blob)
-        yield struct.pack(">QB", len(data), method) + data
+        yield _block(blob)
 
 
 def read_exactly(source: t.BinaryIO, size: int) -> bytes:
@@ -43,35 +53,32 @@ def read_exactly(source: t.BinaryIO, size: int) -> bytes:
 
 
 def read_header(source: t.BinaryIO) -> dict[str, t.Any]:
-    line = source.readline()
     try:
-        return t.cast("dict[str, t.Any]", json.loads(line))
-    except ValueError as exc:
+        return t.cast("dict[str, t.Any]", json.loads(_read_block(source)))
+    except (ValueError, zlib.error) as exc:
         raise SeamlessError("the bundle has no header: the connection broke. Nothing was changed; run again.") from exc
 
 
 def read_blobs(source: t.BinaryIO, contents: t.Sequence[str]) -> t.Iterator[tuple[str, bytes]]:
     """Yield (sha256, bytes) of every content, verified."""
     for wanted in contents:
-        size, method = struct.unpack(">QB", read_exactly(source, 9))
-        data = read_exactly(source, size)
-        data = zlib.decompress(data) if method == 1 else data
+        data = _read_block(source)
         if hashlib.sha256(data).hexdigest() != wanted:
             raise SeamlessError("the bundle does not hold what its header says: it was damaged on the way. Nothing was changed; run again.")
         yield wanted, data
 
 
-def unpack_archive(path: str, target: str, *, strip_components: int = 0, name: str | None = None) -> None:
+def unpack_archive(path: str, target: str, *, strip_components: int = 0, name: str | None = None, external_links: bool = False) -> None:
     """Unpack a tar (plain, gzip, bzip2, xz) or zip archive into the empty directory *target*.
 
-    Refuses, before anything is written, members that would leave the tree, devices, fifos, and setuid bits. *name* is what
-    the messages call the archive.
+    Refuses, before anything is written, members that would leave the tree, devices, fifos, setuid bits, and (unless *external_links*)
+    links that point out of it. Nothing is ever written through a link. *name* is what the messages call the archive.
     """
     name = name or os.path.basename(path)
     if zipfile.is_zipfile(path):
-        _unpack_zip(path, target, strip_components, name)
+        _unpack_zip(path, target, strip_components, name, external_links)
     elif tarfile.is_tarfile(path):
-        _unpack_tar(path, target, strip_components, name)
+        _unpack_tar(path, target, strip_components, name, external_links)
     else:
         raise SeamlessError(f"{name} is neither a tar nor a zip archive: build one with tar -czf, or use type: directory.")
 
@@ -85,7 +92,7 @@ def _stripped(path: str, count: int) -> str | None:
     return rest if rest not in ("", ".") else None
 
 
-def _unpack_tar(path: str, target: str, strip: int, name: str) -> None:
+def _unpack_tar(path: str, target: str, strip: int, name: str, external_links: bool) -> None:
     with tarfile.open(path) as archive:
         members = []
         for member in archive.getmembers():
@@ -100,7 +107,7 @@ def _unpack_tar(path: str, target: str, strip: int, name: str) -> None:
                 raise SeamlessError(f"{name} has {member.name}, a device, fifo or socket: a release holds files, directories and links only.")
             if member.isreg() and member.mode & (stat.S_ISUID | stat.S_ISGID):
                 raise SeamlessError(f"{name} has {member.name} with a setuid or setgid bit: a release never carries privileges.")
-            if member.issym():
+            if member.issym() and not external_links:
                 manifests.check_link(inner, member.linkname, name)
             if member.islnk():
                 manifests.check_path(_stripped(member.linkname, 0) or "", name)
@@ -127,7 +134,7 @@ def _unpack_tar(path: str, target: str, strip: int, name: str) -> None:
                     _write(place, source_file, member.mode)
 
 
-def _unpack_zip(path: str, target: str, strip: int, name: str) -> None:
+def _unpack_zip(path: str, target: str, strip: int, name: str, external_links: bool) -> None:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             manifests.check_path(info.filename.rstrip("/"), name)
@@ -148,7 +155,8 @@ def _unpack_zip(path: str, target: str, strip: int, name: str) -> None:
                 continue
             os.makedirs(os.path.dirname(place), exist_ok=True)
             if stat.S_ISLNK(mode):
-                links.append((place, manifests.check_link(inner, archive.read(info).decode(), name)))
+                link_target = archive.read(info).decode()
+                links.append((place, link_target if external_links else manifests.check_link(inner, link_target, name)))
                 continue
             with archive.open(info) as file:
                 _write(place, t.cast(t.BinaryIO, file), stat.S_IMODE(mode) or 0o644)
@@ -164,7 +172,9 @@ def _write(place: str, source: t.IO[bytes], mode: int) -> None:
         os.fchmod(file.fileno(), mode & 0o777)
 
 
-def scan(tree: str, *, exclude: t.Sequence[str] = (), known: t.Mapping[str, t.Any] | None = None) -> manifests.Manifest:
+def scan(
+    tree: str, *, exclude: t.Sequence[str] = (), known: t.Mapping[str, t.Any] | None = None, external_links: bool = False
+) -> manifests.Manifest:
     """Return the manifest of the directory *tree*.
 
     *known* maps a path to (size, mtime_ns, ctime_ns, inode, sha256) of an earlier scan: files whose four values are unchanged
@@ -196,5 +206,5 @@ def scan(tree: str, *, exclude: t.Sequence[str] = (), known: t.Mapping[str, t.An
                 found[path] = manifests.Entry(path, "f", (mode & 0o777 & ~0o022) | bits, status.st_size, sha)
             else:
                 raise SeamlessError(f"{full} is a device, fifo or socket: a release holds files, directories and links only. Exclude it.")
-    manifests.check(found)
+    manifests.check(found, external_links=external_links)
     return found

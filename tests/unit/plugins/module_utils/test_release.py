@@ -274,3 +274,50 @@ def test_reading_creates_nothing_and_knows_other_tools(tmp_path: t.Any, perform:
     assert [item["id"] for item in info["releases"]] == ["20240101120000", "20240301120000"]
     assert sorted(os.listdir(root)) == ["current", "releases"]
     assert perform("release_switch", root=root, release="20240101120000")["previous"] == "20240301120000"
+
+
+TREES = {
+    "capistrano": (("20240101120000", "20240301120000"), "revisions.log"),
+    "ansistrano": (("20240101120000Z", "20240301120000Z"), "repo/HEAD"),
+    "deployer": (("9", "10"), ".dep/releases_log"),
+}
+
+
+@pytest.mark.parametrize("tool", list(TREES))
+def test_the_release_that_another_tool_left_live_is_a_way_back_and_never_pruned(tmp_path: t.Any, perform: t.Any, tool: str) -> None:
+    (old, live), mark = TREES[tool]
+    root = tmp_path / "shop"
+    for name in (old, live):
+        (root / "releases" / name).mkdir(parents=True)
+        (root / "releases" / name / "REVISION").write_text(f"sha-of-{name}\n")
+    (root / mark).parent.mkdir(exist_ok=True)
+    (root / mark).touch()
+    os.symlink(root / "releases" / live, root / "current")
+    info = perform("release_info", root=str(root))
+    assert info["layout"] == tool
+    assert [(item["id"], item["origin"], item["revision"]) for item in info["releases"]] == [(name, tool, f"sha-of-{name}") for name in (old, live)]
+    store = Store(str(root))
+    store.create()
+    os.mkdir(store.release_path("1.0"))
+    store.save({"id": "1.0", "sequence": 1, "state": "ready", "origin": "seamless", "digest": "d"})
+    perform("release_switch", root=str(root), release="1.0")
+    pruned = perform("release_prune", root=str(root), keep_releases=1, good="1.0")
+    assert pruned["pruned"] == [] and set(os.listdir(root / "releases")) == {old, live, "1.0"}
+    info = perform("release_info", root=str(root))
+    assert info["previous"] == live
+    assert [item["managed"] for item in info["releases"]] == [False, False, True]
+    with pytest.raises(SeamlessError, match="not put there by this collection"):
+        perform("release_stage", root=str(root), release=live, digest="d")
+    perform("release_switch", root=str(root), release=live, reason="rollback")
+    assert perform("release_prune", root=str(root), keep_releases=1, good=live)["pruned"] == []
+    info = perform("release_info", root=str(root))
+    assert (info["current"]["release"], info["last_good"]) == (live, live)
+    assert {item["id"]: item["state"] for item in info["releases"]} == {old: "ready", live: "good", "1.0": "bad"}
+
+
+def test_a_link_to_something_that_is_gone_and_was_no_release_is_repaired(store: Store, releases: t.Any, perform: t.Any) -> None:
+    releases("1.0")
+    os.symlink("/nowhere at all/x", store.link_path("current"))
+    result = perform("release_switch", root=store.root, release="1.0")
+    assert result["switched"] and "was dangling" in result["warnings"][0]
+    assert store.record("1.0")["state"] == "current"

@@ -147,19 +147,22 @@ def test_a_scan_reads_again_what_only_looks_unchanged(tmp_path: t.Any) -> None:
     assert unpack.scan(tree, known=known)["sub/file1"].data != "f" * 64
 
 
-def stage(perform: t.Any, store: Store, tmp_path: t.Any, source: dict[str, t.Any], release: str, **options: t.Any) -> dict[str, t.Any]:
-    """Stage as the action does: ask what is there, send one bundle."""
-    state = str(tmp_path / "state")
-    resolved = _source.resolve(source, app="shop", release=release, rollout_id=f"id-{release}", state_dir=state)
-    digests = [str(record["digest"]) for record in store.managed().values()]
-    target = _source.load_manifest(state, resolved.digest)
-    assert target is not None
-    base = _bundle.choose_base(state, target, digests)
-    bundle = _bundle.make_bundle(resolved, base, state)
-    result: dict[str, t.Any] = perform(
-        "release_stage", root=store.root, release=release, digest=resolved.digest, _attachment=io.BytesIO(bundle), min_free="0", **options
-    )
-    return {**result, "bundle": len(bundle)}
+def stage(
+    perform: t.Any, store: Store, tmp_path: t.Any, origin: dict[str, t.Any], release: str, *, controller: str = "state", ask: bool = False, **options: t.Any
+) -> dict[str, t.Any]:
+    """Stage as the action does; *exchanges* in the result are the bundles' sizes."""
+    state = str(tmp_path / controller)
+    resolved = _source.resolve(origin, app="shop", release=release, rollout_id=f"id-{release}", state_dir=state)
+    exchanges: list[int] = []
+
+    def send(bundle: bytes | None) -> dict[str, t.Any]:
+        exchanges.append(len(bundle or b""))
+        attachment = None if bundle is None else io.BytesIO(bundle)
+        params = {"root": store.root, "release": release, "digest": resolved.digest, "_attachment": attachment, "min_free": "0", **options}
+        return dict(perform("release_stage", **params))
+
+    digests = None if ask else [str(record["digest"]) for record in store.managed().values()]
+    return {**_bundle.ship(resolved, state, digests, send), "exchanges": exchanges}
 
 
 def test_staging_sends_only_what_the_host_lacks(tmp_path: t.Any, store: Store, perform: t.Any) -> None:
@@ -178,9 +181,50 @@ def test_a_file_that_was_tampered_with_is_asked_for_and_never_reused(tmp_path: t
     with open(os.path.join(store.release_path("1.0"), "sub", "file3"), "a", encoding="utf-8") as file:
         file.write("tampered")
     result = stage(perform, store, tmp_path, {"type": "directory", "path": make_tree(tmp_path / "two", salt="new")}, "2.0")
-    assert len(result["lacks"]) == 1
-    assert not os.path.exists(store.release_path("2.0"))
+    assert len(result["exchanges"]) == 2 and result["files_sent"] == 2
+    assert unpack.scan(store.release_path("2.0")) == unpack.scan(str(tmp_path / "two"))
     assert os.listdir(store.staging) == []
+
+
+@pytest.mark.parametrize("ask", [False, True])
+def test_a_controller_that_knows_nothing_of_the_host_asks_before_it_sends(tmp_path: t.Any, store: Store, perform: t.Any, ask: bool) -> None:
+    first = stage(perform, store, tmp_path, {"type": "directory", "path": make_tree(tmp_path / "one", files=200)}, "1.0", ask=ask)
+    assert len(first["exchanges"]) == 1 + ask and first["files_sent"] == 201
+    second = stage(perform, store, tmp_path, {"type": "directory", "path": make_tree(tmp_path / "two", files=200, salt="x")}, "2.0", controller="b", ask=ask)
+    assert (second["files_sent"], second["files_reused"]) == (1, 200)
+    assert len(second["exchanges"]) == 2 + ask
+    assert unpack.scan(store.release_path("2.0")) == unpack.scan(str(tmp_path / "two"))
+
+
+def test_links_out_of_the_release_are_refused_until_they_are_asked_for(tmp_path: t.Any, store: Store, perform: t.Any) -> None:
+    tree = make_tree(tmp_path / "one")
+    os.makedirs(os.path.join(tree, "venv", "bin"))
+    os.symlink("/usr/bin/python3", os.path.join(tree, "venv", "bin", "python3"))
+    archive = str(tmp_path / "venv.tar.gz")
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tree, arcname=".")
+    with open(archive, "rb") as file:
+        checksum = f"sha256:{hashlib.sha256(file.read()).hexdigest()}"
+    sources: list[dict[str, t.Any]] = [{"type": "directory", "path": tree}, {"type": "archive", "path": archive, "checksum": checksum}]
+    for number, source in enumerate(sources):
+        with pytest.raises(SeamlessError, match="/usr/bin/python3, which points out of the release.*external_links: true"):
+            stage(perform, store, tmp_path, source, f"{number}.0")
+        kept = {**source, "external_links": True}
+        stage(perform, store, tmp_path, kept, f"{number}.0", source=_source.describe(kept))
+        assert os.readlink(os.path.join(store.release_path(f"{number}.0"), "venv/bin/python3")) == "/usr/bin/python3"
+    with pytest.raises(SeamlessError, match="external_links is 'yes': use true or false"):
+        _source.validate_source({**sources[0], "external_links": "yes"})
+
+
+def test_nothing_is_shared_through_a_link_of_the_release(tmp_path: t.Any, store: Store, perform: t.Any) -> None:
+    tree = make_tree(tmp_path / "one")
+    (tmp_path / "elsewhere" / "uploads").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "uploads" / "precious").touch()
+    os.symlink(tmp_path / "elsewhere", os.path.join(tree, "var"))
+    source = {"type": "directory", "path": tree, "external_links": True}
+    with pytest.raises(SeamlessError, match="the release has a link at var"):
+        stage(perform, store, tmp_path, source, "1.0", source=_source.describe(source), linked_dirs=["var/uploads"])
+    assert os.listdir(tmp_path / "elsewhere" / "uploads") == ["precious"] and os.listdir(store.releases) == []
 
 
 def test_other_content_under_the_same_name_is_refused(tmp_path: t.Any, store: Store, perform: t.Any) -> None:
@@ -221,7 +265,8 @@ def test_linked_paths_that_make_no_sense_are_refused(dirs: list[str], files: lis
 def test_a_full_disk_is_refused_with_numbers_before_anything_is_written(tmp_path: t.Any, store: Store, perform: t.Any) -> None:
     source = {"type": "directory", "path": make_tree(tmp_path / "one")}
     resolved = _source.resolve(source, app="shop", release="1.0", rollout_id="x", state_dir=str(tmp_path / "state"))
-    bundle = _bundle.make_bundle(resolved, None, str(tmp_path / "state"))
+    target = _source.load_manifest(str(tmp_path / "state"), resolved.digest) or {}
+    bundle = _bundle.make_bundle(resolved, None, str(tmp_path / "state"), sorted(manifest.contents(target)))
     with pytest.raises(SeamlessError, match=r"GiB are free.*min_free"):
         perform("release_stage", root=store.root, release="1.0", digest=resolved.digest, _attachment=io.BytesIO(bundle), min_free="900T")
     assert os.listdir(store.releases) == []

@@ -21,10 +21,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         task_vars = task_vars or {}
         dummy, args = self.validate_argument_spec(
             {
-                "step": {"type": "str", "required": True, "choices": ["failed", "restored", "finish"]},
+                "step": {"type": "str", "required": True, "choices": ["failed", "restored", "bake", "finish"]},
                 "task": {"type": "str", "default": ""},
                 "outcome": {"type": "dict", "default": {}},
                 "undo": {"type": "bool", "default": False},
+                "seconds": {"type": "float", "default": 0},
             }
         )
         conductor = Conductor(plain(task_vars["hostvars"]["localhost"]["seamless_rollout"]))
@@ -33,6 +34,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             conductor.failed(host, args["task"], plain(args["outcome"]), undo=args["undo"])
         elif args["step"] == "restored":
             conductor.restored(host)
+        elif args["step"] == "bake":
+            conductor.bake(host, args["seconds"])
         else:
             data = conductor.finish(self._cleanup(task_vars, conductor.facts["finish_hosts"]))
             self._display.display(report.result_text(data))

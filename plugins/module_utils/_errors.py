@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import typing as t
 
 
@@ -19,3 +20,15 @@ class SeamlessError(Exception):
     def __init__(self, message: str, **details: t.Any) -> None:
         super().__init__(message)
         self.details = details
+
+
+def explain_os_error(exc: OSError) -> str:
+    """Return what a refusal of the operating system means for the user, and what would do."""
+    where = str(exc.filename or "a file of this host")
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where} can't be written: the disk is full (no space, no inodes or no quota left). Free some and run again."
+    if exc.errno in (errno.EACCES, errno.EPERM):
+        return f"{where} can't be used by this user ({exc.strerror}): use become: true, or give the directory to the user that Ansible becomes."
+    if exc.errno == errno.EROFS:
+        return f"{where} can't be written: its file system is mounted read-only. Look at the kernel's log for a failing disk."
+    return f"{where}: {exc.strerror or exc}"

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import traceback
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError, explain_os_error
 
 Operation = t.Callable[[t.Dict[str, t.Any], bool], t.Dict[str, t.Any]]
 
@@ -28,6 +29,8 @@ def run_module(*, argument_spec: dict[str, t.Any], operation: Operation) -> None
         for warning in details.pop("warnings", []):
             module.warn(warning)
         module.fail_json(msg=str(exc), **details)
+    except OSError as exc:
+        module.fail_json(msg=explain_os_error(exc), exception=traceback.format_exc())
     for warning in result.pop("warnings", []):
         module.warn(warning)
     module.exit_json(**result)

@@ -12,7 +12,7 @@ import sys
 import traceback
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError, explain_os_error
 
 # module name -> module_util that holds its ARGUMENT_SPEC and its run(params, check_mode)
 OPERATIONS = {
@@ -44,6 +44,8 @@ def perform(request: dict[str, t.Any], attachment: t.BinaryIO | None) -> dict[st
         result: dict[str, t.Any] = load(request["operation"]).run(params, request["check_mode"])
     except SeamlessError as exc:
         return {**exc.details, "failed": True, "msg": str(exc)}
+    except OSError as exc:
+        return {"failed": True, "msg": explain_os_error(exc), "exception": traceback.format_exc()}
     except Exception as exc:
         return {
             "failed": True,

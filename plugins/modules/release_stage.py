@@ -55,8 +55,8 @@ options:
       - V(url) takes C(url), C(checksum) and C(strip_components). Each host gets the whole archive by itself, for fleets that are nearer to the artifact store
         than to the controller. C(file:///path) is an archive that is on the hosts already.
       - All but V(url) take C(build), a command that runs once on the controller in a copy of the tree.
-      - All take C(external_links). Links that point out of the release are refused, since they would point elsewhere or nowhere on the hosts. V(true) keeps them, for example
-        for a virtual environment whose C(bin/python3) is C(/usr/bin/python3).
+      - All take C(external_links). Links that point out of the release are refused, since they would point elsewhere or nowhere on the hosts. V(true) keeps
+        them, for example for a virtual environment whose C(bin/python3) is C(/usr/bin/python3).
     type: dict
   linked_dirs:
     description:

@@ -35,6 +35,7 @@ options:
     choices:
       - failed
       - restored
+      - bake
       - finish
   task:
     description:
@@ -46,6 +47,11 @@ options:
       - Result of the task that failed.
     type: dict
     default: {}
+  seconds:
+    description:
+      - How long to leave the host in rotation before its batch ends, where nothing can be probed, with O(step=bake).
+    type: float
+    default: 0
   undo:
     description:
       - Whether this is part of a rollback.

@@ -165,6 +165,7 @@ class Conductor:
         data["report"] = report.write_reports(self.facts["state_dir"], data)
         return data
 
-    def bake(self, seconds: float, sleep: t.Callable[[float], None] = time.sleep) -> None:
-        self.ledger.event(self.id, "baking", seconds=seconds)
+    def bake(self, host: str, seconds: float, sleep: t.Callable[[float], None] = time.sleep) -> None:
+        """Leave *host* in rotation for *seconds* before the batch ends."""
+        self.ledger.event(self.id, "baking", host, seconds=seconds)
         sleep(seconds)

@@ -13,6 +13,7 @@ import difflib
 import re
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.module_utils import _health
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 Amount = t.Union[int, str]
@@ -27,6 +28,7 @@ _APP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 DEFAULTS: dict[str, t.Any] = {
     "adopt": False,
     "app": None,
+    "bake_health": [],
     "bake_seconds": 0,
     "balancers": [],
     "batch": [1, "25%", "50%"],
@@ -240,6 +242,7 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
     reader.integer("lock_ttl", 10)
     _check_hooks(reader)
     _check_balancers(reader)
+    _check_bake_health(reader)
     settings = Settings(
         app=str(app),
         release=None if release is None else str(release),
@@ -280,6 +283,14 @@ def _check_hooks(reader: _Reader) -> None:
             reader.errors.append(f"rollout_hooks.{point} is {value!r}: use a list of task files (*.yml) or role names.")
 
 
+def _check_bake_health(reader: _Reader) -> None:
+    probes = reader.listing("bake_health", dict, "[{url: http://shop.example.com/}]")
+    try:
+        _health.validate_probes(probes)
+    except SeamlessError as exc:
+        reader.errors.append(f"rollout_bake_health: {exc}")
+
+
 def _check_balancers(reader: _Reader) -> None:
     for index, balancer in enumerate(reader.listing("balancers", dict, "[{driver: haproxy, hosts: lb, backend: shop}]")):
         name = f"rollout_balancers[{index}]"
@@ -294,5 +305,10 @@ def _check_balancers(reader: _Reader) -> None:
                 near = difflib.get_close_matches(str(key), known, n=1)
                 hint = f" Did you mean {near[0]}?" if near else f" Known are {', '.join(known)}."
                 reader.errors.append(f"{name} has {key!r}, which means nothing here.{hint}")
+        if driver == "health_file" and balancer.get("check_url") in [probe.get("url") for probe in reader.get("health") if isinstance(probe, dict)]:
+            reader.errors.append(
+                f"{name}.check_url is {balancer['check_url']!r}, which rollout_health asks too: it answers 503 until the host is enabled. Have rollout_health "
+                "ask another URL, which says how the application is."
+            )
         if driver == "haproxy" and not balancer.get("socket"):
             reader.errors.append(f"{name}.socket is not set: give HAProxy's runtime socket, for example /run/haproxy/admin.sock.")

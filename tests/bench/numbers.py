@@ -151,7 +151,7 @@ ROWS: dict[str, t.Callable[[], list[Row]]] = {
     "broken_release_undone": lambda: from_tests("broken_release_undone", "broken_release", "canary restored, nobody else touched", 1),
     "unreachable_after_drain": lambda: from_tests("unreachable_after_drain", "lost_after_its_drain", "stops, recorded, repaired by a re-run", 1),
     "last_healthy_member": lambda: from_tests("last_healthy_member", "last_healthy_member", "never drained", 1),
-    "bad_inputs_refused": lambda: from_tests("bad_inputs_refused", "bad_input", "each refused before a drain", 18),
+    "bad_inputs_refused": lambda: from_tests("bad_inputs_refused", "bad_input", "each refused before a drain", 19),
 }
 
 

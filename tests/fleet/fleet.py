@@ -203,6 +203,11 @@ class Fleet:
         data = content.encode() if isinstance(content, str) else content
         self.shell(host, f"mkdir -p '{os.path.dirname(path)}' && cat > '{path}' && chmod {mode} '{path}'", data=data)
 
+    def mount_shell(self, host: str, command: str) -> str:
+        """Run a command on *host* that may mount, which a container itself may not."""
+        pid = run(ENGINE, "inspect", "--format", "{{.State.Pid}}", self.name(host)).strip()
+        return run("nsenter", "--target", pid, "--mount", "--pid", "sh", "-c", command)
+
     def kill(self, host: str) -> None:
         """Cut the power of *host*."""
         run(ENGINE, "kill", "--signal", "KILL", self.name(host))

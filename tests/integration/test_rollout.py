@@ -180,6 +180,7 @@ def test_check_mode_shows_the_whole_plan_and_changes_nothing(settled: Site) -> N
         ({"max_unavailable": "0%"}, "rollout_max_unavailable is '0%'"),
         ({"batch": "150%"}, "rollout_batch is '150%'"),
         ({"on_failure": "rolback"}, "nearest: rollback"),
+        ({"hosts": "apps"}, "no host of the inventory matches it. Nothing was done. Give a group"),
         ({"unavailable": 1}, "Did you mean rollout_max_unavailable"),
         ({"balancers": [{"driver": "haproxy", "hosts": "lb", "socket": "/run/haproxy/admin.sock", "backend": "shp"}]}, "backend shp is not on"),
         ({"balancers": [{"driver": "haproxy", "hosts": "lb", "socket": "/run/nope.sock", "backend": "shop"}]}, "is not there: set socket"),
@@ -321,3 +322,18 @@ def test_a_pause_keeps_the_lock_and_the_same_command_goes_on(settled: Site) -> N
     assert set(settled.releases().values()) == {"2.0"}
     assert settled.all_up()
     assert settled.fleet.shell("web3", "ls /srv/shop/.rollout/lock", check=False).strip() != "/srv/shop/.rollout/lock"
+
+
+@pytest.mark.parametrize(("left", "message"), [(0, "the disk is full"), (200, r"are free, the release needs \S+ \S+ and min_free keeps")])
+def test_bad_input_a_full_disk_is_refused_before_a_drain(settled: Site, left: int, message: str) -> None:
+    mount = "mkdir -p /mnt/full && mount -t tmpfs -o size=8m tmpfs /mnt/full && cp -a /srv/shop/. /mnt/full && mount --bind /mnt/full /srv/shop"
+    fill = f"dd if=/dev/zero of=/mnt/full/filler bs=1k 2>/dev/null; truncate -s -{left}k /mnt/full/filler; sync"
+    settled.fleet.mount_shell("web2", f"{mount}; {fill}")
+    try:
+        played = settled.rollout("4.0")
+    finally:
+        settled.fleet.mount_shell("web2", "umount -l /srv/shop /mnt/full")
+    assert played.code != 0
+    assert re.search(f"web2: .*{message}", re.sub(r"\s+", " ", played.text)), played.text
+    assert "Take the host out of rotation" not in played.text
+    assert settled.all_up() and set(settled.releases().values()) == {"1.0"}

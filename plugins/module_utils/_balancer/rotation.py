@@ -228,6 +228,9 @@ class Rotation:
             self.records.remove(target.member.ref)
         if self.params["wait"]:
             self._wait_until(lambda target: target.member.serving, self.targets, deadline, "it was enabled but is not up")
+            if any(target.changed and not target.driver.knows_pools for target in self.targets):
+                # Nobody says when the balancers have seen enough good checks, and until then the next host must not leave.
+                time.sleep(self.params["settle_seconds"])
         for target in self.targets:
             target.seconds = round(time.monotonic() - started, 3)
 

@@ -39,7 +39,8 @@ def tree_of(fetch: t.Mapping[str, t.Any], staging: str) -> t.Iterator[str]:
         _fetch.verify(archive, checksum, name)
         tree = os.path.join(place, "tree")
         os.mkdir(tree)
-        unpack.unpack_archive(archive, tree, strip_components=int(fetch.get("strip_components") or 0), name=name, external_links=bool(fetch.get("external_links")))
+        strip = int(fetch.get("strip_components") or 0)
+        unpack.unpack_archive(archive, tree, strip_components=strip, name=name, external_links=bool(fetch.get("external_links")))
         if archive.startswith(place):
             os.unlink(archive)
         yield tree

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Sites as people have them: no root login, interpreters that Ansible finds by itself, balancers that only know health checks, plays of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+
+import pytest
+import yaml
+from fleet.fleet import Fleet, Played
+from fleet.load import Load
+from fleet.site import SERVER, Site
+
+MARK = "/run/seamless-rollout/shop.drain"
+# The balancer's endpoint follows the file; the application's own does not.
+FOLLOWING = SERVER.replace("self.send_response(200)", f'self.send_response(503 if self.path == "/health" and os.path.exists("{MARK}") else 200)')
+OWN_HEALTH = [{"url": "http://127.0.0.1:8000/up", "json": {"version": "{{ rollout_release }}"}}]
+
+
+@pytest.fixture(scope="module")
+def site() -> t.Iterator[Site]:
+    """Two web servers behind two balancers, reached as a user that may become root."""
+    with Fleet(web=2, lb=2) as fleet:
+        made = Site(fleet)
+        made.prepare()
+        for release in ("1.0", "2.0", "3.0", "4.0", "5.0"):
+            made.build(release, broken=FOLLOWING)
+        with open(os.path.join(fleet.directory, "key.pub"), encoding="utf-8") as file:
+            key = file.read()
+        for host in fleet.hosts:
+            fleet.shell(host, "useradd --create-home --shell /bin/sh deploy && echo 'deploy ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/deploy")
+            fleet.shell(host, "install -d -m 700 -o deploy /home/deploy/.ssh")
+            fleet.put(host, "/home/deploy/.ssh/authorized_keys", key)
+        with open(fleet.inventory, encoding="utf-8") as file:
+            inventory = json.load(file)
+        del inventory["all"]["vars"]["ansible_python_interpreter"]
+        inventory["all"]["vars"].update(ansible_user="deploy", ansible_become=True)
+        with open(fleet.inventory, "w", encoding="utf-8") as file:
+            json.dump(inventory, file)
+        first = made.rollout("1.0", min_available=0, max_unavailable="")
+        assert first.code == 0, first.text
+        yield made
+
+
+def under_load(site: Site, run: t.Callable[[], Played]) -> Played:
+    urls = [f"http://{site.fleet.addresses[host]}/" for host in site.fleet.lb]
+    with Load(urls, rate=100, clients=10) as load:
+        played = run()
+    assert played.code == 0, played.text
+    summary = load.summary()
+    assert summary["requests"] > 200 and summary["failed"] == 0, summary
+    return played
+
+
+def test_a_user_that_becomes_root_on_hosts_whose_interpreter_is_found(site: Site) -> None:
+    played = under_load(site, lambda: site.rollout("2.0", bake_seconds=1, health=[], bake_health=[]))
+    assert "Wait in rotation" in played.text
+    assert set(site.releases().values()) == {"2.0"} and site.all_up()
+    assert "nothing to do" in site.rollout("2.0").text
+
+
+def test_a_balancer_that_only_knows_health_checks(site: Site) -> None:
+    balancers = [{"driver": "health_file", "settle_seconds": 2, "check_url": "http://127.0.0.1:8000/health"}]
+    played = under_load(site, lambda: site.rollout("3.0", balancers=balancers, health=OWN_HEALTH))
+    assert played.text.count("Take the host out of rotation") == 2
+    assert set(site.releases().values()) == {"3.0"} and site.all_up()
+    assert site.fleet.shell("web1", f"ls {MARK}", check=False).strip() != MARK
+    same = site.rollout("4.0", balancers=balancers, health=[{"url": "http://127.0.0.1:8000/health"}])
+    assert same.code != 0 and "Have rollout_health ask another URL" in " ".join(same.text.split())
+
+
+def test_what_users_see_through_the_balancer_is_watched_too(site: Site) -> None:
+    through = [{"url": f"http://{site.fleet.addresses[host]}/"} for host in site.fleet.lb]
+    played = under_load(site, lambda: site.rollout("4.0", bake_health=through))
+    assert "Watch the health in rotation" in played.text and set(site.releases().values()) == {"4.0"}
+    missing = [{"url": f"http://{site.fleet.addresses['lb1']}:81/"}]
+    failed = site.rollout("5.0", bake_health=missing)
+    assert failed.code != 0 and "connection refused" in failed.text
+    assert set(site.releases().values()) == {"4.0"} and site.all_up()
+    wrong = site.rollout("5.0", bake_health=[{"url": "shop"}])
+    assert wrong.code != 0 and "rollout_bake_health: health probe 1: url is 'shop'" in " ".join(wrong.text.split())
+
+
+def test_the_roles_one_by_one_in_a_play_of_ones_own(site: Site) -> None:
+    balancer = {"balancer_balancers": [{"driver": "haproxy", "hosts": "lb", "socket": "/run/haproxy/admin.sock", "backend": "shop"}], "balancer_owner": "mine"}
+    release = {
+        "release_app": "shop", "release_id": "5.0", "release_source": {"type": "directory", "path": os.path.join(site.builds, "5.0")},
+        "release_services": [{"name": "shop"}],
+    }
+    play: dict[str, t.Any] = {
+        "hosts": "app", "serial": 1, "gather_facts": False,
+        "tasks": [
+            {"include_role": {"name": "seamless.rollout.release", "tasks_from": "stage"}},
+            {"include_role": {"name": "seamless.rollout.balancer", "tasks_from": "drain"}},
+            {"include_role": {"name": "seamless.rollout.release", "tasks_from": "activate"}},
+            {"include_role": {"name": "seamless.rollout.health"}},
+            {"include_role": {"name": "seamless.rollout.balancer", "tasks_from": "enable"}},
+            {"include_role": {"name": "seamless.rollout.release", "tasks_from": "prune"}},
+        ],
+        "vars": {**balancer, **release, "health_probes": [{"url": "http://127.0.0.1:8000/", "json": {"version": "5.0"}}], "health_interval": 0.3},
+    }
+    path = os.path.join(site.fleet.directory, "own.yml")
+    with open(path, "w", encoding="utf-8") as file:
+        yaml.safe_dump([play], file)
+    under_load(site, lambda: site.fleet.play(path))
+    assert set(site.releases().values()) == {"5.0"} and site.all_up()
+    again = site.fleet.play(path)
+    assert again.code == 0 and set(site.releases().values()) == {"5.0"}, again.text

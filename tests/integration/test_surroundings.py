@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import typing as t
 
 import pytest
 import yaml
-from fleet.fleet import Fleet, Played
+from fleet.fleet import REPO, Fleet, Played
 from fleet.load import Load
 from fleet.site import SERVER, Site
 
@@ -111,3 +113,56 @@ def test_the_roles_one_by_one_in_a_play_of_ones_own(site: Site) -> None:
     assert set(site.releases().values()) == {"5.0"} and site.all_up()
     again = site.fleet.play(path)
     assert again.code == 0 and set(site.releases().values()) == {"5.0"}, again.text
+
+
+WSGI = """\
+import json, os
+
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "VERSION")) as file:
+    VERSION = file.read().strip()
+
+
+def app(environ, start):
+    body = json.dumps({"version": VERSION}).encode()
+    start("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+"""
+GUNICORN = """\
+[Service]
+Type=notify
+WorkingDirectory={directory}
+Environment=PYTHONPATH=/srv/shop/current/lib PYTHONDONTWRITEBYTECODE=1
+ExecStart=/usr/bin/python3 -m gunicorn {options} --workers 2 --bind 0.0.0.0:8000 server:app
+ExecReload=/bin/kill -HUP $MAINPID
+KillMode=mixed
+"""
+
+
+def test_gunicorn_is_reloaded_as_the_guide_says_and_the_other_way_is_undone(site: Site) -> None:
+    for release in ("6.0", "7.0", "8.0"):
+        place = site.build(release, broken=WSGI)
+        command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--target", os.path.join(place, "lib"), "gunicorn"]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    with open(os.path.join(REPO, "docs", "docsite", "rst", "restarts.rst"), encoding="utf-8") as file:
+        guide = file.read()
+    directory, options = "/srv/shop", "--chdir /srv/shop/current"
+    assert f"WorkingDirectory={directory}``" in guide and options in guide
+
+    def unit(directory: str, options: str) -> None:
+        for host in site.fleet.web:
+            site.fleet.put(host, "/etc/systemd/system/shop.service", GUNICORN.format(directory=directory, options=options))
+            site.fleet.shell(host, "systemctl daemon-reload")
+
+    unit(directory, options)
+    assert site.rollout("6.0").code == 0
+    master = site.fleet.shell("web1", "systemctl show -p MainPID --value shop")
+    reload = [{"name": "shop", "action": "reload", "timeout": 10}]
+    under_load(site, lambda: site.rollout("7.0", services=reload))
+    assert set(site.releases().values()) == {"7.0"} and site.all_up()
+    assert site.fleet.shell("web1", "systemctl show -p MainPID --value shop") == master
+    unit(directory + "/current", "")
+    for host in site.fleet.web:
+        site.fleet.shell(host, "systemctl restart shop")
+    wrong = site.rollout("8.0", services=reload, healthy_deadline=4)
+    assert wrong.code != 0 and "a process keeps the directory it was started in" in " ".join(wrong.text.split())
+    assert set(site.releases().values()) == {"7.0"} and site.all_up()

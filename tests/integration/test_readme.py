@@ -117,6 +117,10 @@ def test_plan_rollout_rollback_status(reader: Reader) -> None:
     plan, again, back, status = reader.block("seamless.rollout.plan").splitlines()
     assert "nothing to do" in reader.run(plan)
     assert "nothing to do" in reader.run(again)
+    command, dummy, release = plan.partition(" -e rollout_release=")
+    assert "nothing to do" in reader.run(f"ROLLOUT_RELEASE={release} ROLLOUT_HOSTS=app ROLLOUT_REASON=why {command}")
+    with pytest.raises(AssertionError, match="no host of the inventory matches"):
+        reader.run(f"ROLLOUT_RELEASE={release} ROLLOUT_HOSTS=nobody {command}")
     reader.run(back)
     assert reader.releases() == {"1.1.0"} and reader.site.all_up()
     assert "web2" in reader.run(status)

@@ -34,6 +34,15 @@ ENGINE = os.environ.get("CONTAINER_ENGINE", "podman")
 PREFIX = "seamless-"
 POOLS = ("198.51.100.0/24", "203.0.113.0/24")
 
+# What lets systemd be PID 1. Podman knows by itself what it needs.
+SYSTEMD = {
+    "podman": ["--runtime", "runc", "--systemd", "always", "--stop-signal", "9"],
+    "docker": [
+        "--env", "container=docker", "--cgroupns", "host", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw", "--security-opt", "seccomp=unconfined",
+        *(option for place in ("/run", "/run/lock", "/tmp") for option in ("--tmpfs", place)),
+    ],
+}
+
 HAPROXY = """\
 global
     stats socket /run/haproxy/admin.sock mode 600 level admin
@@ -156,7 +165,7 @@ class Fleet:
         run(
             ENGINE, "run", "--detach", "--name", self.name(host), "--hostname", host, "--network", self.prefix, "--ip", self.addresses[host],
             "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE", "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=10000:10000",
-            *(["--runtime", "runc", "--systemd", "always", "--stop-signal", "9"] if ENGINE == "podman" else ["--privileged", "--tmpfs", "/run"]),
+            *SYSTEMD[ENGINE],
             self.image, "/sbin/init",
         )
         with open(os.path.join(self.directory, "key.pub"), "rb") as file:

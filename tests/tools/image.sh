@@ -24,13 +24,25 @@ rm -rf /var/cache/apt/*.bin /var/lib/apt/lists/*
 digest=$(printf '%s' "$packages$suite$prepare" | sha256sum | cut -c1-12)
 image=localhost/seamless-rollout-fleet:$digest
 
+from_archive() {
+    PREPARE=$prepare mmdebstrap --quiet --variant=minbase --include="$packages" --customize-hook='printf "%s" "$PREPARE" > "$1/prepare" && chroot "$1" sh /prepare; rm "$1/prepare"' \
+        "$suite" "$work/image.tar" && "$engine" import "$work/image.tar" "$image"
+}
+
+from_registry() {
+    printf '%s' "$prepare" >"$work/prepare"
+    printf 'FROM docker.io/library/debian:%s\nCOPY prepare /prepare\nRUN %s\n' "$suite" \
+        "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ${packages//,/ } && sh /prepare; rm /prepare" >"$work/Containerfile"
+    "$engine" build --network host --tag "$image" --file "$work/Containerfile" "$work"
+}
+
 if ! "$engine" image inspect "$image" >/dev/null 2>&1; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     echo "Building the fleet image (about a minute, once) …" >&2
-    # With a reachable registry, "$engine" pull debian:bookworm would do; the distribution's own archive does everywhere.
-    PREPARE=$prepare mmdebstrap --quiet --variant=minbase --include="$packages" --customize-hook='printf "%s" "$PREPARE" > "$1/prepare" && chroot "$1" sh /prepare; rm "$1/prepare"' \
-        "$suite" "$work/image.tar" >&2 2>"$work/log" || { tail -n 20 "$work/log" >&2; exit 1; }
-    "$engine" import "$work/image.tar" "$image" >/dev/null 2>"$work/log" || { tail -n 20 "$work/log" >&2; exit 1; }
+    # On Debian the distribution's own archive, which needs nothing else; elsewhere the base image of a registry.
+    way=from_registry
+    if command -v mmdebstrap >/dev/null; then way=from_archive; fi
+    "$way" >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; exit 1; }
 fi
 echo "$image"

@@ -20,6 +20,12 @@ find_python() {
 
 apt_install() {
     local missing=() package
+    if ! command -v apt-get >/dev/null; then
+        for package in "${engine:-podman}" ssh rsync git haproxy; do
+            command -v "$package" >/dev/null || { echo "$package is needed, and this is not Debian, where it would be installed now: install it and run again." >&2; return 1; }
+        done
+        return
+    fi
     for package in "$@"; do
         dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
     done
@@ -59,12 +65,12 @@ PY
 }
 
 fleet() {
-    case ${CONTAINER_ENGINE:-} in
+    local engine=${CONTAINER_ENGINE:-podman}
+    case $engine in
         docker) docker info >/dev/null 2>&1 || { echo "CONTAINER_ENGINE is docker and no Docker engine answers: start it, or leave the variable out." >&2; exit 1; } ;;
         *) apt_install podman runc netavark aardvark-dns iptables nftables ;;
     esac
     apt_install mmdebstrap openssh-client rsync haproxy git iproute2
-    if systemctl is-active --quiet haproxy 2>/dev/null; then :; fi
     tests/tools/image.sh >/dev/null
 }
 

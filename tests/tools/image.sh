@@ -32,7 +32,7 @@ from_archive() {
 from_registry() {
     printf '%s' "$prepare" >"$work/prepare"
     printf 'FROM docker.io/library/debian:%s\nCOPY prepare /prepare\nRUN %s\n' "$suite" \
-        "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ${packages//,/ } && sh /prepare; rm /prepare" >"$work/Containerfile"
+        "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ${packages//,/ } && sh /prepare && rm /prepare" >"$work/Containerfile"
     "$engine" build --network host --tag "$image" --file "$work/Containerfile" "$work"
 }
 

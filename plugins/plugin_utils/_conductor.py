@@ -135,10 +135,13 @@ class Conductor:
 
     def finish(self, cleanup: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
         """Settle the final state, write the report and return it."""
-        rows = self.ledger.hosts(self.id)
         for host, outcome in cleanup.items():
-            if outcome.get("failed"):
+            if outcome.get("unreachable_host") or outcome.get("unreachable"):
+                if self.ledger.hosts(self.id)[host]["state"] in ("done", "skipped"):
+                    self._fail(host, "it could not be reached at the end, so nobody knows whether it still runs", outcome, drained=False)
+            elif outcome.get("failed"):
                 self.ledger.event(self.id, "cleanup_failed", host, reason=str(outcome.get("msg")))
+        rows = self.ledger.hosts(self.id)
         unfinished = [host for host, row in rows.items() if row["state"] in ("pending", "in_flight")]
         for host in unfinished:
             if rows[host]["state"] == "pending" and self.facts["mode"] != "preview":
@@ -156,7 +159,8 @@ class Conductor:
             state = "paused"
         else:
             state = "failed"
-            why = why or f"failed: {', '.join(bad)}" + (f"; not updated: {', '.join(unfinished)}" if unfinished else "")
+            reasons = [f"{host}: {rows[host]['detail'] or rows[host]['state']}" for host in bad]
+            why = why or "; ".join([*reasons, *([f"not updated: {', '.join(unfinished)}"] if unfinished else [])])
         self.ledger.set_state(self.id, state, halted=why or None)
         rollout = self.ledger.rollout(self.id)
         if rollout is None:

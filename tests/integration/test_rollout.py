@@ -80,6 +80,24 @@ def test_a_host_that_is_lost_after_its_drain_stops_the_roll_and_a_new_run_repair
     assert settled.all_up()
 
 
+def test_a_host_that_is_lost_after_its_update_is_not_called_a_success(settled: Site) -> None:
+    tasks = os.path.join(settled.fleet.directory, "late.yml")
+    with open(tasks, "w", encoding="utf-8") as file:
+        file.write("- name: Lose the network later\n  ansible.builtin.command: systemd-run sh -c 'sleep 1; nft -f /root/late'\n  changed_when: true\n")
+        file.write("  when: inventory_hostname == 'web3'\n- name: Let it happen\n  ansible.builtin.wait_for:\n    timeout: 2\n  delegate_to: localhost\n")
+    chains = "; ".join(f"chain {name} {{ type filter hook {name} priority 0; policy drop; }}" for name in ("input", "output"))
+    settled.fleet.put("web3", "/root/late", f"table inet cut {{ {chains}; }}")
+    try:
+        played = settled.rollout("2.0", hooks={"after_enable": [tasks]})
+    finally:
+        settled.fleet.connect("web3")
+    assert played.code != 0
+    assert "web3: it could not be reached at the end" in " ".join(played.text.split()), played.text
+    again = settled.rollout("2.0")
+    assert again.code == 0 and settled.all_up() and set(settled.releases().values()) == {"2.0"}, again.text
+    assert settled.fleet.shell("web3", "ls /srv/shop/.rollout/lock", check=False).strip() != "/srv/shop/.rollout/lock"
+
+
 def test_a_controller_that_dies_in_the_middle_is_finished_by_the_same_command(settled: Site) -> None:
     variables = json.dumps(settled.variables("2.0"))
     command = ["ansible-playbook", "-i", settled.fleet.inventory, "seamless.rollout.rollout", "-e", variables]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _files
@@ -19,6 +20,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 # a server that is 'disabled' in haproxy.cfg says what it began as and stays for ever; it is no state.
 FORCED_MAINT, INHERITED_MAINT, CONFIG_MAINT, FORCED_DRAIN, INHERITED_DRAIN, DNS_MAINT = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 CHECK_ENABLED = 0x04
+_ATTEMPTS, _PAUSE = 3, 0.2
 STOPPED, STARTING, RUNNING, STOPPING = "0", "1", "2", "3"
 
 
@@ -132,16 +134,23 @@ class HAProxy(Driver):
         )
 
     def set_states(self, changes: t.Sequence[tuple[MemberRef, str]]) -> None:
-        if not changes:
-            return
-        self.socket.order([f"set server {ref.backend}/{ref.name} state {state}" for ref, state in changes])
-        seen = {member.ref: member for member in self.members()}
-        for ref, state in changes:
-            if seen[ref].admin != state:
-                raise SeamlessError(
-                    f"{ref} is {seen[ref].admin} ({seen[ref].admin_source}) right after it was set to {state}: its configuration, a tracked "
-                    "server or an agent check overrules the runtime socket."
-                )
+        wrong = list(changes)
+        for attempt in range(_ATTEMPTS):
+            if not wrong:
+                return
+            if attempt:
+                # A reload in this very moment: the old process took the order, the new one has never heard of it.
+                time.sleep(_PAUSE)
+            self.socket.order([f"set server {ref.backend}/{ref.name} state {state}" for ref, state in wrong])
+            seen = {member.ref: member for member in self.members()}
+            wrong = [(ref, state) for ref, state in wrong if ref not in seen or seen[ref].admin != state]
+        for ref, state in wrong:
+            if ref not in seen:
+                raise SeamlessError(f"{ref} is not there any more: the balancer's configuration was changed meanwhile.")
+            raise SeamlessError(
+                f"{ref} is {seen[ref].admin} ({seen[ref].admin_source}) right after it was set to {state}: its configuration, a tracked "
+                "server or an agent check overrules the runtime socket."
+            )
 
     def ask_for_proof(self, refs: t.Sequence[MemberRef]) -> None:
         """Set the health to ``stopping``: for a drained server that changes nothing until the next check that passes makes it running again."""

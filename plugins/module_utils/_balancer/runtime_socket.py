@@ -45,7 +45,12 @@ class RuntimeSocket:
     def ask(self, line: str) -> str:
         """Send a command line and return the reply. Every way a socket can fail has its own message."""
         try:
-            reply = self._exchange(line)
+            try:
+                reply = self._exchange(line)
+            except (ConnectionResetError, BrokenPipeError):
+                # The process went away in a reload; every command can be given twice.
+                time.sleep(0.2)
+                reply = self._exchange(line)
         except socket.timeout as exc:
             raise SeamlessError(
                 f"HAProxy's socket {self.address} accepts connections but gave no answer within {self.timeout:g} s: the process is stuck or "

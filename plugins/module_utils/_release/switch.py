@@ -84,6 +84,8 @@ def save_states(store: Store, release: str, previous: str | None, reason: str) -
             changes["good_at"] = iso_now()
         if state == "current":
             changes["switched_at"] = iso_now()
+            if reason == "rollback" and record.get("good_at"):
+                changes["state"] = "good"
         store.save({**record, **changes})
 
 

@@ -12,6 +12,7 @@ import time
 import typing as t
 
 import pytest
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.runtime_socket import RuntimeSocket
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from fleet.load import Load
 
@@ -160,6 +161,25 @@ def test_a_reload_that_forgets_the_drain_is_noticed_and_mended(lab: Lab) -> None
     back = lab.enable("s1")
     assert not back["changed"] and back["drain_lost"]
     assert lab.records == [] and not lab.enable("s1")["drain_lost"]
+
+
+@pytest.mark.parametrize("moment", ["before the order", "after the order"])
+def test_a_reload_in_the_moment_of_the_drain_does_not_fail_it(lab: Lab, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    order, reloads = RuntimeSocket.order, iter([lab.balancer])
+
+    def reload_once() -> None:
+        next(reloads, lambda: None)()
+
+    def disturbed(self: RuntimeSocket, commands: t.Sequence[str]) -> None:
+        if moment == "before the order":
+            reload_once()
+        order(self, commands)
+        reload_once()
+
+    monkeypatch.setattr(RuntimeSocket, "order", disturbed)
+    assert lab.drain("s1")["changed"]
+    assert lab.standing()["shop/s1"] == "DRAIN" and lab.records == ["shop-s1"]
+    assert next(reloads, None) is None
 
 
 def test_a_reload_while_we_wait_for_quiet_is_mended_at_once(lab: Lab) -> None:

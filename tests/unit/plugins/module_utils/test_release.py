@@ -93,7 +93,7 @@ def test_rollback_marks_the_release_it_leaves_as_bad_and_keeps_the_good_mark(sto
     perform("release_switch", root=store.root, release="2.0")
     perform("release_switch", root=store.root, release="1.0", reason="rollback")
     assert store.record("2.0")["state"] == "bad"
-    assert store.record("1.0")["state"] == "current"
+    assert store.record("1.0")["state"] == "good"
     assert store.last_good() == "1.0"
 
 

@@ -291,6 +291,17 @@ def test_a_rollout_that_succeeds_writes_its_report(facts: dict[str, t.Any], tmp_
     assert "succeeded" in (tmp_path / "reports" / "r" / "report.md").read_text()
 
 
+def test_a_host_that_is_lost_at_the_end_fails_the_rollout_and_a_cleanup_that_fails_does_not(facts: dict[str, t.Any]) -> None:
+    conductor = Conductor(facts)
+    for host in ("web1", "web2", "web3"):
+        conductor.open_batch([host], undo=False)
+        conductor.close_batch([host], {host: DONE}, {host}, undo=False)
+    assert conductor.finish({"web1": {"failed": True, "msg": "could not prune"}})["state"] == "succeeded"
+    data = conductor.finish({"web2": {"failed": True, "unreachable_host": True, "msg": "timed out"}})
+    assert (data["state"], data["hosts"]["web2"]["state"], data["hosts"]["web3"]["state"]) == ("failed", "unreachable", "done")
+    assert "web2: it could not be reached at the end" in data["why"]
+
+
 def test_an_interrupted_rollout_is_known_by_its_dead_process(facts: dict[str, t.Any], tmp_path: t.Any) -> None:
     import os
 

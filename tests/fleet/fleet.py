@@ -224,6 +224,12 @@ class Fleet:
     def start(self, host: str) -> None:
         run(ENGINE, "start", self.name(host))
         self.wait_ready(host)
+        # It comes back with another hardware address, which its neighbours would learn only in a while.
+        forget = f"ip neigh flush to {self.addresses[host]}"
+        run("sh", "-c", forget, check=False)
+        for other in self.hosts:
+            if other != host:
+                self.shell(other, forget, check=False)
 
     def disconnect(self, host: str) -> None:
         """Cut the network of *host*: packets vanish, nobody is told."""

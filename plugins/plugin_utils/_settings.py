@@ -292,6 +292,8 @@ def _check_bake_health(reader: _Reader) -> None:
 
 
 def _check_balancers(reader: _Reader) -> None:
+    health = reader.get("health")
+    urls = [probe.get("url") for probe in health if isinstance(probe, dict)] if isinstance(health, list) else []
     for index, balancer in enumerate(reader.listing("balancers", dict, "[{driver: haproxy, hosts: lb, backend: shop}]")):
         name = f"rollout_balancers[{index}]"
         driver = str(balancer.get("driver", ""))
@@ -305,9 +307,10 @@ def _check_balancers(reader: _Reader) -> None:
                 near = difflib.get_close_matches(str(key), known, n=1)
                 hint = f" Did you mean {near[0]}?" if near else f" Known are {', '.join(known)}."
                 reader.errors.append(f"{name} has {key!r}, which means nothing here.{hint}")
-        if driver == "health_file" and balancer.get("check_url") in [probe.get("url") for probe in reader.get("health") if isinstance(probe, dict)]:
+        check_url = balancer.get("check_url")
+        if driver == "health_file" and check_url and check_url in urls:
             reader.errors.append(
-                f"{name}.check_url is {balancer['check_url']!r}, which rollout_health asks too: it answers 503 until the host is enabled. Have rollout_health "
+                f"{name}.check_url is {check_url!r}, which rollout_health asks too: it answers 503 until the host is enabled. Have rollout_health "
                 "ask another URL, which says how the application is."
             )
         if driver == "haproxy" and not balancer.get("socket"):

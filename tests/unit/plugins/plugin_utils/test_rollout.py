@@ -51,12 +51,21 @@ def settings(**changes: t.Any) -> Settings:
         ({"update_role": "a.b", "update_tasks": "x.yml"}, "use one of them"),
         ({"min_available": 1, "max_unavailable": 2}, "same thing twice"),
         ({"health": "http://x"}, "use a list"),
+        ({"health": 5, "balancers": [{"driver": "health_file", "check_url": "http://x/"}]}, "rollout_health is 5: use a list"),
+        ({"health": [{"url": "http://x/"}], "balancers": [{"driver": "health_file", "check_url": "http://x/"}]}, "Have rollout_health ask another URL"),
+        ({"bake_health": [{"url": "x"}]}, "rollout_bake_health: health probe 1"),
     ],
 )
 def test_bad_variables_are_refused_with_name_value_and_cure(changes: dict[str, t.Any], message: str) -> None:
     with pytest.raises(SeamlessError) as caught:
         settings(**changes)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("health", [[{"systemd": "shop"}], [{"url": "http://x/up"}], []])
+def test_a_health_file_needs_no_url_and_goes_with_probes_of_every_kind(health: list[dict[str, t.Any]]) -> None:
+    for balancer in ({"driver": "health_file"}, {"driver": "health_file", "check_url": "http://x/health"}):
+        assert settings(health=health, balancers=[balancer]).health == health
 
 
 def test_all_complaints_come_at_once() -> None:

@@ -38,7 +38,7 @@ class ActionModule(LightAction):
 
     def _have_fetched(self, params: dict[str, t.Any], source: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         _source.validate_source(source)
-        fetch = {key: source[key] for key in ("url", "checksum", "strip_components", "external_links") if key in source}
+        fetch = {key: source[key] for key in ("url", "checksum", "strip_components") if key in source}
         own = {"fetch": fetch, "source": _source.describe(source), "host_releases": None, "state_dir": None}
         return self.execute(self.OPERATION, {**params, **own}, task_vars)
 

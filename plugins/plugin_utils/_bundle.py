@@ -20,18 +20,25 @@ _KEEP_BUNDLES = 20
 _MOST_EXCHANGES = 6
 
 
-def choose_base(state_dir: str, target: manifests.Manifest, digests: t.Sequence[str]) -> str | None:
+class Base(t.NamedTuple):
+    """A release that a host has, by its digest, and the manifest of it; without either, nothing."""
+
+    digest: str | None
+    manifest: manifests.Manifest
+
+
+def choose_base(state_dir: str, target: manifests.Manifest, digests: t.Sequence[str]) -> Base:
     """Return which of *digests*, that a host has, spares the most bytes; only those whose manifest this controller knows."""
     wanted = manifests.contents(target)
-    best: tuple[int, str] | None = None
+    best, most = Base(None, {}), -1
     for digest in dict.fromkeys(digests):
-        base = _source.load_manifest(state_dir, digest)
-        if base is None:
+        manifest = _source.load_manifest(state_dir, digest)
+        if manifest is None:
             continue
-        shared = sum(size for sha, size in manifests.contents(base).items() if sha in wanted)
-        if best is None or shared >= best[0]:
-            best = (shared, digest)
-    return best[1] if best else None
+        shared = sum(size for sha, size in manifests.contents(manifest).items() if sha in wanted)
+        if shared >= most:
+            best, most = Base(digest, manifest), shared
+    return best
 
 
 def ship(
@@ -42,8 +49,10 @@ def ship(
     *digests* are those of the releases that the host has, or None when it has to be asked. Where this controller knows one of them, one
     bundle with the difference does; where it knows none, the host says first what it lacks.
     """
-    target = _source.load_manifest(state_dir, resolved.digest) or {}
-    base: str | None = None
+    target = _source.load_manifest(state_dir, resolved.digest)
+    if target is None:
+        raise SeamlessError(f"the cache in {state_dir} lost a manifest: run again.")
+    base = Base(None, {})
     contents: set[str] | None = None
     sent = 0
     for dummy in range(_MOST_EXCHANGES):
@@ -54,12 +63,12 @@ def ship(
             digests = [str(digest) for digest in answer.get("digests") or [] if digest]
         if contents is None:
             base = choose_base(state_dir, target, digests)
-            contents = set() if base is None and digests else _missing(target, base, state_dir)
-        bundle = make_bundle(resolved, base, state_dir, sorted(contents))
+            contents = set() if base.digest is None and digests else set(manifests.contents(target)) - set(manifests.contents(base.manifest))
+        bundle = make_bundle(resolved, target, base, state_dir, sorted(contents))
         sent += len(bundle)
         answer = send(bundle)
         if answer.get("lacks_base"):
-            digests = [digest for digest in digests if digest != base]
+            digests = [digest for digest in digests if digest != base.digest]
             contents = None
         elif answer.get("lacks"):
             contents.update(answer["lacks"])
@@ -68,28 +77,18 @@ def ship(
     return {"failed": True, "msg": "The host kept asking for more: its earlier releases change while they are read."}
 
 
-def _missing(target: manifests.Manifest, base_digest: str | None, state_dir: str) -> set[str]:
-    """Return the contents of *target* that a host with the release *base_digest* does not have by that."""
-    base = (_source.load_manifest(state_dir, base_digest) or {}) if base_digest else {}
-    return set(manifests.contents(target)) - set(manifests.contents(base))
-
-
-def make_bundle(resolved: _source.Resolved, base_digest: str | None, state_dir: str, contents: t.Sequence[str]) -> bytes:
-    """Return the bundle that turns *base_digest* (or nothing) into the release, packed once for all hosts that need the same *contents*.
+def make_bundle(resolved: _source.Resolved, target: manifests.Manifest, base: Base, state_dir: str, contents: t.Sequence[str]) -> bytes:
+    """Return the bundle that turns *base* into the release, packed once for all hosts that need the same *contents*.
 
     With no contents it is an offer: the host says what it lacks.
     """
-    target = _source.load_manifest(state_dir, resolved.digest)
-    base = _source.load_manifest(state_dir, base_digest) if base_digest else {}
-    if target is None or base is None:
-        raise SeamlessError(f"the cache in {state_dir} lost a manifest: run again.")
-    key = hashlib.sha256(repr((resolved.digest, base_digest, list(contents))).encode()).hexdigest()[:32]
+    key = hashlib.sha256(repr((resolved.digest, base.digest, list(contents))).encode()).hexdigest()[:32]
     directory = os.path.join(state_dir, "bundles")
     path = os.path.join(directory, key)
     with _source.locked(state_dir, "bundle"):
         os.makedirs(directory, exist_ok=True)
         if not os.path.exists(path):
-            header = {"base": base_digest, "delta": manifests.delta(base, target), "contents": list(contents)}
+            header = {"base": base.digest, "delta": manifests.delta(base.manifest, target), "contents": list(contents)}
             _pack(path, header, _blobs(resolved.tree, target, contents))
             _tidy(directory)
         with open(path, "rb") as file:

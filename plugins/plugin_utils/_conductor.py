@@ -17,6 +17,7 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as report
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
+from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
 
 Facts = t.Dict[str, t.Any]
 
@@ -67,7 +68,7 @@ class Conductor:
         self._fail(host, f"{step}: {message}", outcome, drained=True, undo=undo)
 
     def _fail(self, host: str, detail: str, outcome: t.Mapping[str, t.Any], *, drained: bool, undo: bool = False) -> None:
-        state = "unreachable" if outcome.get("unreachable") or outcome.get("unreachable_host") else "failed"
+        state = "unreachable" if is_unreachable(outcome) else "failed"
         if undo:
             state = "rollback_failed"
         self.ledger.update_host(self.id, host, state=state, detail=detail, **({} if drained else {"drained": 0}))
@@ -135,9 +136,10 @@ class Conductor:
 
     def finish(self, cleanup: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
         """Settle the final state, write the report and return it."""
+        rows = self.ledger.hosts(self.id)
         for host, outcome in cleanup.items():
-            if outcome.get("unreachable_host") or outcome.get("unreachable"):
-                if self.ledger.hosts(self.id)[host]["state"] in ("done", "skipped"):
+            if is_unreachable(outcome):
+                if rows[host]["state"] in ("done", "skipped"):
                     self._fail(host, "it could not be reached at the end, so nobody knows whether it still runs", outcome, drained=False)
             elif outcome.get("failed"):
                 self.ledger.event(self.id, "cleanup_failed", host, reason=str(outcome.get("msg")))

@@ -90,6 +90,11 @@ def code_archive() -> tuple[str, bytes]:
     return hashlib.sha256(data).hexdigest()[:32], data
 
 
+def is_unreachable(result: t.Mapping[str, t.Any]) -> bool:
+    """Say whether *result* is of a host that could not be reached, by Ansible's word or as our own tasks put it."""
+    return bool(result.get("unreachable") or result.get("unreachable_host"))
+
+
 def plain(value: t.Any) -> t.Any:
     """Return *value* made of JSON's own types only, with every lazy or tagged container copied."""
     if value is None or isinstance(value, (bool, int, float)):

@@ -21,6 +21,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _steps
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir, process_start
+from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import Plan, make_plan
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import DEFAULTS, Settings, read_settings
 
@@ -190,7 +191,7 @@ class Planner:
         for host, answer in surveys.items():
             if not answer.get("failed") and not answer.get("unreachable"):
                 answers[host] = answer.get("survey") or {}
-            elif not (answer.get("unreachable") or answer.get("unreachable_host")):
+            elif not is_unreachable(answer):
                 findings.problems.append(f"{host}: {answer.get('msg', 'failed without a message')}")
         return answers
 

@@ -43,6 +43,9 @@ SYSTEMD = {
     ],
 }
 
+# Packets vanish, nobody is told: a ruleset for "nft -f".
+CUT = "table inet cut {{ {}; }}\n".format("; ".join(f"chain {name} {{ type filter hook {name} priority 0; policy drop; }}" for name in ("input", "output")))
+
 HAPROXY = """\
 global
     stats socket /run/haproxy/admin.sock mode 600 level admin
@@ -233,8 +236,7 @@ class Fleet:
 
     def disconnect(self, host: str) -> None:
         """Cut the network of *host*: packets vanish, nobody is told."""
-        chain = '"{ type filter hook $h priority 0; policy drop; }"'
-        self.shell(host, f"nft add table inet cut; for h in input output; do nft add chain inet cut $h {chain}; done")
+        self.shell(host, "nft -f -", data=CUT.encode())
 
     def connect(self, host: str) -> None:
         self.shell(host, "nft delete table inet cut")

@@ -16,7 +16,7 @@ import threading
 import time
 
 import pytest
-from fleet.fleet import REPO
+from fleet.fleet import CUT, REPO
 from fleet.load import Load
 from fleet.site import SERVER, Site
 
@@ -60,9 +60,7 @@ def test_a_host_that_is_lost_after_its_drain_stops_the_roll_and_a_new_run_repair
     with open(tasks, "w", encoding="utf-8") as file:
         file.write("- name: Lose the network\n  ansible.builtin.command: systemd-run --on-active=0.2 nft -f /root/cut\n  changed_when: true\n")
         file.write("- name: Wait for it\n  ansible.builtin.wait_for:\n    timeout: 1\n  delegate_to: localhost\n")
-    chains = "; ".join(f"chain {name} {{ type filter hook {name} priority 0; policy drop; }}" for name in ("input", "output"))
-    cut = f"table inet cut {{ {chains}; }}"
-    settled.fleet.put("web1", "/root/cut", cut)
+    settled.fleet.put("web1", "/root/cut", CUT)
     try:
         played = settled.rollout("2.0", hooks={"after_drain": [tasks]}, on_failure="stop")
     finally:
@@ -85,8 +83,7 @@ def test_a_host_that_is_lost_after_its_update_is_not_called_a_success(settled: S
     with open(tasks, "w", encoding="utf-8") as file:
         file.write("- name: Lose the network later\n  ansible.builtin.command: systemd-run sh -c 'sleep 1; nft -f /root/late'\n  changed_when: true\n")
         file.write("  when: inventory_hostname == 'web3'\n- name: Let it happen\n  ansible.builtin.wait_for:\n    timeout: 2\n  delegate_to: localhost\n")
-    chains = "; ".join(f"chain {name} {{ type filter hook {name} priority 0; policy drop; }}" for name in ("input", "output"))
-    settled.fleet.put("web3", "/root/late", f"table inet cut {{ {chains}; }}")
+    settled.fleet.put("web3", "/root/late", CUT)
     try:
         played = settled.rollout("2.0", hooks={"after_enable": [tasks]})
     finally:

@@ -28,6 +28,10 @@ class MemberRef:
         return f"{self.backend}/{self.name} on {self.balancer}"
 
 
+def gone(ref: MemberRef, **details: t.Any) -> SeamlessError:
+    return SeamlessError(f"{ref} is not there any more: the balancer's configuration was changed meanwhile.", **details)
+
+
 @dataclasses.dataclass
 class Member:
     """What a balancer says of a member.

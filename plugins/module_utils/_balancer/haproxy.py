@@ -12,7 +12,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _files
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, MemberRef
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, MemberRef, gone
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.runtime_socket import RuntimeSocket
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
@@ -20,8 +20,8 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 # a server that is 'disabled' in haproxy.cfg says what it began as and stays for ever; it is no state.
 FORCED_MAINT, INHERITED_MAINT, CONFIG_MAINT, FORCED_DRAIN, INHERITED_DRAIN, DNS_MAINT = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 CHECK_ENABLED = 0x04
-_ATTEMPTS, _PAUSE = 3, 0.2
 STOPPED, STARTING, RUNNING, STOPPING = "0", "1", "2", "3"
+_ATTEMPTS, _PAUSE = 3, 0.2
 
 
 def parse_servers_state(text: str) -> list[dict[str, str]]:
@@ -134,23 +134,25 @@ class HAProxy(Driver):
         )
 
     def set_states(self, changes: t.Sequence[tuple[MemberRef, str]]) -> None:
+        if not changes:
+            return
         wrong = list(changes)
         for attempt in range(_ATTEMPTS):
-            if not wrong:
-                return
             if attempt:
                 # A reload in this very moment: the old process took the order, the new one has never heard of it.
                 time.sleep(_PAUSE)
             self.socket.order([f"set server {ref.backend}/{ref.name} state {state}" for ref, state in wrong])
             seen = {member.ref: member for member in self.members()}
             wrong = [(ref, state) for ref, state in wrong if ref not in seen or seen[ref].admin != state]
-        for ref, state in wrong:
-            if ref not in seen:
-                raise SeamlessError(f"{ref} is not there any more: the balancer's configuration was changed meanwhile.")
-            raise SeamlessError(
-                f"{ref} is {seen[ref].admin} ({seen[ref].admin_source}) right after it was set to {state}: its configuration, a tracked "
-                "server or an agent check overrules the runtime socket."
-            )
+            if not wrong:
+                return
+        ref, state = wrong[0]
+        if ref not in seen:
+            raise gone(ref)
+        raise SeamlessError(
+            f"{ref} is {seen[ref].admin} ({seen[ref].admin_source}) right after it was set to {state}: its configuration, a tracked "
+            "server or an agent check overrules the runtime socket."
+        )
 
     def ask_for_proof(self, refs: t.Sequence[MemberRef]) -> None:
         """Set the health to ``stopping``: for a drained server that changes nothing until the next check that passes makes it running again."""

@@ -11,7 +11,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import pools, quiet
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, gone
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import Records
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import open_drivers
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
@@ -66,7 +66,7 @@ class Rotation:
         fresh = {member.ref: member for driver in self.drivers for member in driver.members()}
         for target in self.targets:
             if target.member.ref not in fresh:
-                raise SeamlessError(f"{target.member.ref} is not there any more: the balancer's configuration was changed meanwhile.", **self.details())
+                raise gone(target.member.ref, **self.details())
             target.member = fresh[target.member.ref]
 
     def take_out(self, admin: str) -> None:

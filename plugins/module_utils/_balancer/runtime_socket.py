@@ -45,12 +45,7 @@ class RuntimeSocket:
     def ask(self, line: str) -> str:
         """Send a command line and return the reply. Every way a socket can fail has its own message."""
         try:
-            try:
-                reply = self._exchange(line)
-            except (ConnectionResetError, BrokenPipeError):
-                # The process went away in a reload; every command can be given twice.
-                time.sleep(0.2)
-                reply = self._exchange(line)
+            reply = self._exchange(line)
         except socket.timeout as exc:
             raise SeamlessError(
                 f"HAProxy's socket {self.address} accepts connections but gave no answer within {self.timeout:g} s: the process is stuck or "
@@ -76,6 +71,14 @@ class RuntimeSocket:
                 raise SeamlessError(f"HAProxy at {self.address} refused {line.split(';')[0]!r}: {' '.join(refusal.split())}")
 
     def _exchange(self, line: str) -> str:
+        try:
+            return self._exchange_once(line)
+        except (ConnectionResetError, BrokenPipeError):
+            # The process went away in a reload; every command can be given twice.
+            time.sleep(0.2)
+            return self._exchange_once(line)
+
+    def _exchange_once(self, line: str) -> str:
         deadline = time.monotonic() + self.timeout
         with self._connect() as connection:
             connection.sendall(line.encode() + b"\n")

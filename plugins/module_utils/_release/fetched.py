@@ -19,8 +19,8 @@ from ansible_collections.seamless.rollout.plugins.module_utils._release import p
 
 
 @contextlib.contextmanager
-def tree_of(fetch: t.Mapping[str, t.Any], staging: str) -> t.Iterator[str]:
-    """Get the archive that *fetch* names (``url``, ``checksum``, ``strip_components``, ``external_links``) onto this host, verify it, and yield its tree.
+def tree_of(fetch: t.Mapping[str, t.Any], staging: str, *, external_links: bool = False) -> t.Iterator[str]:
+    """Get the archive that *fetch* names (``url``, ``checksum``, ``strip_components``) onto this host, verify it, and yield its tree.
 
     A ``file://`` URL means a file of this host. What was made in *staging* is removed at the end, whatever happens.
     """
@@ -40,7 +40,7 @@ def tree_of(fetch: t.Mapping[str, t.Any], staging: str) -> t.Iterator[str]:
         tree = os.path.join(place, "tree")
         os.mkdir(tree)
         strip = int(fetch.get("strip_components") or 0)
-        unpack.unpack_archive(archive, tree, strip_components=strip, name=name, external_links=bool(fetch.get("external_links")))
+        unpack.unpack_archive(archive, tree, strip_components=strip, name=name, external_links=external_links)
         if archive.startswith(place):
             os.unlink(archive)
         yield tree

@@ -108,7 +108,7 @@ def _from_fetch(store: Store, params: t.Mapping[str, t.Any], check_mode: bool) -
     if check_mode:
         return {"changed": True, "digest": None, "base": None, "diff": diff, "lacks": []}
     try:
-        with fetched.tree_of(params["fetch"], store.staging) as tree:
+        with fetched.tree_of(params["fetch"], store.staging, external_links=_external_links(params)) as tree:
             target = unpack.scan(tree, external_links=_external_links(params))
             if not target:
                 raise SeamlessError(f"{params['fetch']['url']} is empty: there is nothing to release.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import typing as t
 
@@ -74,6 +75,27 @@ def test_a_socket_that_never_answers(lab: Lab, monkeypatch: pytest.MonkeyPatch) 
 def test_a_socket_of_something_else(lab: Lab) -> None:
     with listening(lab.path("other.sock"), b"-ERR unknown command\r\n"):
         fails(lab, "gave no statistics", socket=[lab.path("other.sock")])
+
+
+def test_a_connection_that_is_reset_is_made_again(lab: Lab) -> None:
+    with socket.socket(socket.AF_INET) as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(1)
+        port = server.getsockname()[1]
+
+        def reset_then_hand_over() -> None:
+            connection = server.accept()[0]
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.recv(1)
+            connection.close()
+            connection = server.accept()[0]
+            connection.sendall(lab.ask(connection.recv(65536).decode().strip()).encode())
+            connection.close()
+
+        thread = threading.Thread(target=reset_then_hand_over)
+        thread.start()
+        assert "shop,s1" in runtime_socket.RuntimeSocket(f"127.0.0.1:{port}").ask("show stat")
+        thread.join()
 
 
 def test_a_mistyped_member_and_a_mistyped_backend(lab: Lab) -> None:

@@ -266,7 +266,7 @@ def test_a_full_disk_is_refused_with_numbers_before_anything_is_written(tmp_path
     source = {"type": "directory", "path": make_tree(tmp_path / "one")}
     resolved = _source.resolve(source, app="shop", release="1.0", rollout_id="x", state_dir=str(tmp_path / "state"))
     target = _source.load_manifest(str(tmp_path / "state"), resolved.digest) or {}
-    bundle = _bundle.make_bundle(resolved, None, str(tmp_path / "state"), sorted(manifest.contents(target)))
+    bundle = _bundle.make_bundle(resolved, target, _bundle.Base(None, {}), str(tmp_path / "state"), sorted(manifest.contents(target)))
     with pytest.raises(SeamlessError, match=r"GiB are free.*min_free"):
         perform("release_stage", root=store.root, release="1.0", digest=resolved.digest, _attachment=io.BytesIO(bundle), min_free="900T")
     assert os.listdir(store.releases) == []

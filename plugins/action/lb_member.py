@@ -29,7 +29,7 @@ class ActionModule(LightAction):
     def _call(self, entry: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Call:
         """Return what to run for one entry: the task's own arguments, and over them what the entry says."""
         own = {name: value for name, value in plain(self._task.args).items() if name != "balancers"}
-        said = {name: value for name, value in entry.items() if name not in ("delegate", "member", "named") and value is not None}
+        said = {name: value for name, value in entry.items() if name not in ("delegate", "member", "named", "servers") and value is not None}
         machine = str(entry.get("delegate") or task_vars["inventory_hostname"])
         if "member" in entry:
             address = None if entry.get("named") else task_vars.get("ansible_host")

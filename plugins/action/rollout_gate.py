@@ -7,45 +7,69 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
+from ansible_collections.seamless.rollout.plugins.plugin_utils._gatekeeper import Gatekeeper
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
-from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
+from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction, plain
+from ansible_collections.seamless.rollout.plugins.plugin_utils._reach import TaskReach
 
 Outcomes = t.Dict[str, t.Dict[str, t.Any]]
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
+class ActionModule(LightAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        result: dict[str, t.Any] = ActionBase.run(self, tmp, task_vars)
         task_vars = task_vars or {}
         dummy, args = self.validate_argument_spec(
             {
-                "step": {"type": "str", "required": True, "choices": ["staged", "open", "close"]},
+                "step": {"type": "str", "required": True, "choices": ["staged", "open", "close", "slot", "free", "settle"]},
                 "hosts": {"type": "list", "elements": "str", "required": True},
                 "undo": {"type": "bool", "default": False},
+                "tries": {"type": "int", "default": 0},
             }
         )
-        hosts = [str(host) for host in args["hosts"]]
-        conductor = Conductor(plain(task_vars["hostvars"]["localhost"]["seamless_rollout"]))
-        if args["step"] == "open":
-            result.update(hosts=hosts, proceed=conductor.open_batch(hosts, undo=args["undo"]))
-            return result
-        if args["step"] == "staged":
+        step, hosts, undo = args["step"], [str(host) for host in args["hosts"]], args["undo"]
+        facts = plain(task_vars["hostvars"]["localhost"]["seamless_rollout"])
+        conductor = Conductor(facts)
+        alive = {str(host) for host in task_vars["ansible_play_hosts"]}
+        if step in ("open", "slot"):
+            gatekeeper = Gatekeeper(conductor, TaskReach(self, facts, task_vars), self._say(hosts))
+            try:
+                if step == "slot":
+                    go = gatekeeper.take_slot(hosts[0], alive, args["tries"])
+                    return {**result, "proceed": go.proceed, "again": go.again, "tries": args["tries"] + 1}
+                result.update(hosts=hosts, proceed=gatekeeper.open_batch(hosts, undo=undo))
+            except SeamlessError as exc:
+                if step == "slot":
+                    conductor.failed(hosts[0], "Wait for a slot", {"msg": str(exc)}, undo=undo)
+                    conductor.restored(hosts[0])
+                raise AnsibleActionFail(str(exc)) from exc
+            if result["proceed"]:
+                return result
+        elif step == "staged":
             facts = conductor.staged(self._answers(task_vars, hosts, "__rollout_staged"))
+        elif step == "settle":
+            conductor.settle()
         else:
-            alive = {str(host) for host in task_vars["ansible_play_hosts"]}
-            facts = conductor.close_batch(hosts, self._outcomes(task_vars, hosts), alive, undo=args["undo"])
-            if not args["undo"]:
-                self._expect_the_old_release(facts, task_vars)
+            conductor.close(hosts, self._outcomes(task_vars, hosts), alive, undo=undo)
+            if step == "free":
+                return result
+        if step != "staged":
+            facts = conductor.told()
+        if not undo:
+            self._expect_the_old_release(facts, task_vars)
         result["halted"] = facts["halted"]
         result["ansible_facts"] = {"seamless_rollout": facts}
-        if facts["halted"]:
+        if facts["halted"] and step != "open":
             self._display.warning(f"The rollout is halted. {facts['halted']}")
         return result
+
+    def _say(self, hosts: list[str]) -> t.Callable[[str], None]:
+        return lambda why: self._display.display(f"{', '.join(hosts)}: {why}")
 
     def _expect_the_old_release(self, facts: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:
         """Health checks of an undo must expect the release it goes back to, not the one that failed."""

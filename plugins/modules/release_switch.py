@@ -90,6 +90,11 @@ options:
       - Name of the rollout, for the journal.
     type: str
     default: ''
+  require_lock:
+    description:
+      - Whether to switch only while O(rollout_id) holds the lock of M(seamless.rollout.rollout_lock), and to renew it.
+    type: bool
+    default: false
   reason:
     description:
       - Why the link is switched. With V(rollback) the release that is left is marked bad.

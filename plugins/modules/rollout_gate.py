@@ -8,10 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rollout_gate
-short_description: Record a batch of a rollout and decide how it goes on
+short_description: Record what a rollout does and decide how it goes on
 version_added: 0.1.0
 description:
-  - Records the planned batch before anything risky, and its outcome afterwards; then decides whether the rollout goes on.
+  - Records what is planned before anything risky, and its outcome afterwards; then decides whether the rollout goes on.
+  - Holds hosts back while the rollout is paused, waits for approval, or is outside its change window.
   - Part of the playbooks of this collection.
 author:
   - Seamless Rollout Contributors (@seamless-rollout)
@@ -30,15 +31,20 @@ options:
   step:
     description:
       - Where in the rollout this is.
+      - V(staged) judges the staging. V(open) and V(close) go round a batch.
+      - V(slot) waits until one host may start within the window, V(free) records what became of it, and V(settle) ends the window.
     type: str
     required: true
     choices:
       - staged
       - open
       - close
+      - slot
+      - free
+      - settle
   hosts:
     description:
-      - Hosts of the batch.
+      - Hosts that the step is about, a batch or a single one.
     type: list
     elements: str
     required: true
@@ -47,6 +53,11 @@ options:
       - Whether the batch is part of a rollback.
     type: bool
     default: false
+  tries:
+    description:
+      - With O(step=slot), how often this host has asked already.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -61,9 +72,19 @@ EXAMPLES = r"""
 RETURN = r"""
 proceed:
   description:
-    - Whether the batch may start.
-  returned: when O(step=open)
+    - Whether the batch or host may start.
+  returned: when O(step=open) or O(step=slot)
   type: bool
+again:
+  description:
+    - Whether to ask again, because only a new task knows which hosts are lost meanwhile.
+  returned: when O(step=slot)
+  type: bool
+tries:
+  description:
+    - How often this host has asked by now.
+  returned: when O(step=slot)
+  type: int
 hosts:
   description:
     - Hosts of the batch.
@@ -73,7 +94,7 @@ hosts:
 halted:
   description:
     - Why the rollout is halted, or an empty string.
-  returned: when O(step=staged) or O(step=close)
+  returned: when O(step=staged), O(step=close) or O(step=settle)
   type: str
 """
 

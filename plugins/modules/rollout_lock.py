@@ -78,6 +78,37 @@ options:
     type: list
     elements: str
     default: []
+  policy:
+    description:
+      - What to do when another rollout holds the lock and lives.
+      - V(reject) fails at once. V(wait) waits for it for O(wait) seconds. V(supersede) orders it to abort, and waits until it has.
+      - Of two rollouts that start at the same moment the one whose O(lock_id) sorts first waits a few seconds, and the other one steps back.
+    type: str
+    choices:
+      - reject
+      - wait
+      - supersede
+    default: reject
+  wait:
+    description:
+      - Seconds to wait for the holder, with O(policy=wait) and O(policy=supersede).
+    type: float
+    default: 600
+  renew:
+    description:
+      - Only show that the holder O(lock_id) still lives. Nothing happens where it doesn't hold the lock.
+    type: bool
+    default: false
+  order:
+    description:
+      - Leave an order in the lock, for the rollout that holds it, whatever its name. It hears the order when it next looks at this host.
+    type: str
+    choices:
+      - pause
+      - resume
+      - promote
+      - stop
+      - abort
   survey:
     description:
       - Also read the host, in the same call. Options as of M(seamless.rollout.release_info), without C(root).

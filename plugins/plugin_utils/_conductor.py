@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as report
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
@@ -43,15 +44,21 @@ class Conductor:
         if len(digests) > 1:
             for host in (name for names in digests.values() for name in names):
                 self._fail(host, "staging: the hosts hold different bytes under one release", {}, drained=False)
-        failed = self.facts["failed"] = self._failed(outcomes)
+        failed = self._failed(outcomes)
         if failed:
             reasons = "; ".join(f"{host}: {row['detail']}" for host, row in self.ledger.hosts(self.id).items() if host in failed)
-            self._halt(f"no host was touched, the release could not be staged everywhere. {reasons}", undo=False)
-        return self.facts
+            self.halt(f"no host was touched, the release could not be staged everywhere. {reasons}", undo=False)
+        return {**self.told(), "failed": failed}
+
+    @property
+    def halted(self) -> str:
+        """Why the rollout takes no further host, or an empty string. The ledger knows: several processes decide in the window pace."""
+        rollout = self.ledger.rollout(self.id)
+        return str((rollout or {}).get("halted") or "")
 
     def open_batch(self, hosts: t.Sequence[str], *, undo: bool) -> bool:
         """Record the batch before anything risky happens; return whether it may start."""
-        if self.facts["halted"] and not undo:
+        if not undo and self.halted:
             return False
         for host in hosts:
             drained = int(bool(self.facts["hosts"][host]["balancers"]))
@@ -66,6 +73,8 @@ class Conductor:
             messages = [str(item.get("msg")) for item in results if isinstance(item, dict) and item.get("failed")]
             message = "; ".join(messages) or message
         self._fail(host, f"{step}: {message}", outcome, drained=True, undo=undo)
+        if self.facts.get("pace") == "window" and not undo:
+            self._decide()
 
     def _fail(self, host: str, detail: str, outcome: t.Mapping[str, t.Any], *, drained: bool, undo: bool = False) -> None:
         state = "unreachable" if is_unreachable(outcome) else "failed"
@@ -77,44 +86,70 @@ class Conductor:
         """Record that a host which failed before its switch is back in rotation, unchanged."""
         self.ledger.update_host(self.id, host, drained=0)
 
+    def lost(self, host: str, *, undo: bool = False) -> None:
+        """Record that Ansible can't reach *host* any more, in the middle of its update."""
+        self._fail(host, "lost in the middle of its update", {"unreachable": True}, drained=True, undo=undo)
+        if self.facts.get("pace") == "window" and not undo:
+            self._decide()
+
     def close_batch(
         self, hosts: t.Sequence[str], outcomes: t.Mapping[str, t.Mapping[str, t.Any]], alive: t.Container[str], *, undo: bool
     ) -> Facts:
-        """Record the outcome of every planned host, then decide: go on, or halt (and undo)."""
+        """Record the outcome of every planned host, then decide: go on, or halt (and undo). Returns the facts for what follows."""
+        self.close(hosts, outcomes, alive, undo=undo)
+        return self.told()
+
+    def close(self, hosts: t.Sequence[str], outcomes: t.Mapping[str, t.Mapping[str, t.Any]], alive: t.Container[str], *, undo: bool) -> None:
+        """As :meth:`close_batch`, for one process of many."""
         recorded = self.ledger.hosts(self.id)
         for host in hosts:
-            state = recorded[host]["state"]
-            if state in BAD_STATES:
+            if recorded[host]["state"] in BAD_STATES:
                 continue
             outcome = outcomes.get(host) or {}
             if host not in alive or not outcome.get("finished"):
-                self._fail(host, "lost in the middle of its batch", {"unreachable": True}, drained=True, undo=undo)
+                self.lost(host, undo=undo)
                 continue
             self.ledger.update_host(
                 self.id, host, state="rolled_back" if undo else "done", detail="", drained=0, seconds_out=outcome.get("seconds_out")
             )
         if not undo:
-            failed = self.facts["failed"] = self._failed()
-            budget = self.facts["max_fail"]
-            stop = len(failed) > budget or (bool(failed) and self.facts["on_failure"] != "continue")
-            if stop and not self.facts["halted"]:
-                reasons = "; ".join(f"{host}: {self.ledger.hosts(self.id)[host]['detail']}" for host in failed)
-                self._halt(f"{len(failed)} failed, {budget} may: {reasons}" if budget else reasons, undo=True)
+            self._decide()
+
+    def settle(self) -> None:
+        """End the window pace, in which several processes decided: whoever is still in flight now was lost."""
+        for host, row in self.ledger.hosts(self.id).items():
+            if row["state"] == "in_flight":
+                self.lost(host)
+        self._decide()
+
+    def told(self) -> Facts:
+        """Return the facts for the plays that follow, with what the ledger says by now: who failed, whether it is halted, who goes back."""
+        rollout = self.ledger.rollout(self.id) or {}
+        self.facts["failed"] = self._failed()
+        self.facts["halted"] = rollout.get("halted") or ""
+        if self.facts["halted"]:
+            self.facts.update(roll_hosts=[], window_hosts=[], preview_hosts=[])
+        if rollout.get("state") == "rolling_back" and not self.facts["undo_hosts"]:
+            self._plan_undo()
         return self.facts
+
+    def _decide(self) -> None:
+        failed = self._failed()
+        budget = self.facts["max_fail"]
+        stop = len(failed) > budget or (bool(failed) and self.facts["on_failure"] != "continue")
+        if stop and not self.halted:
+            reasons = "; ".join(f"{host}: {self.ledger.hosts(self.id)[host]['detail']}" for host in failed)
+            self.halt(f"{len(failed)} failed, {budget} may: {reasons}" if budget else reasons, undo=True)
 
     def _failed(self, among: t.Container[str] | None = None) -> list[str]:
         return [
             host for host, row in self.ledger.hosts(self.id).items() if row["state"] in BAD_STATES and (among is None or host in among)
         ]
 
-    def _halt(self, why: str, *, undo: bool) -> None:
-        self.facts["halted"] = why
-        self.facts["roll_hosts"] = []
-        self.facts["preview_hosts"] = []
-        action = self.facts["on_failure"]
-        self.ledger.set_state(self.id, "paused" if action == "pause" and undo else "running", halted=why)
-        if undo and action == "rollback":
-            self._plan_undo()
+    def halt(self, why: str, *, undo: bool) -> None:
+        """Take no further host. With *undo*, what was touched goes back where that is what the user wants on a failure."""
+        state = {"pause": "paused", "rollback": "rolling_back"}.get(self.facts["on_failure"], "running") if undo else "running"
+        self.ledger.set_state(self.id, state, halted=why)
 
     def _plan_undo(self) -> None:
         """Still-drained hosts first (they give capacity back at once), then the most recently updated ones."""
@@ -132,7 +167,6 @@ class Conductor:
             self.facts["hosts"][row["host"]]["target"] = row["from_release"]
         for host in stuck:
             self.ledger.event(self.id, "cannot_undo", host, reason="there is no earlier release on this host")
-        self.ledger.set_state(self.id, "rolling_back", halted=self.facts["halted"])
 
     def finish(self, cleanup: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
         """Settle the final state, write the report and return it."""
@@ -159,6 +193,8 @@ class Conductor:
             state = "rolled_back"
         elif why and self.facts["on_failure"] == "pause":
             state = "paused"
+        elif not bad and orders.standing(self.ledger.orders(self.id), self.ledger.begun(self.id)).ended:
+            state = "aborted"
         else:
             state = "failed"
             reasons = [f"{host}: {rows[host]['detail'] or rows[host]['state']}" for host in bad]

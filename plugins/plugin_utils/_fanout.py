@@ -23,6 +23,8 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.loader import become_loader
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction
 
+MOST_AT_ONCE = 16
+
 
 class Call(t.NamedTuple):
     """What to run where."""
@@ -42,7 +44,7 @@ def fan_out(action: LightAction, operation: str, calls: t.Sequence[Call], task_v
         except AnsibleConnectionFailure as exc:
             return {"failed": True, "unreachable_host": True, "msg": f"The host can't be reached: {exc}"}
 
-    with concurrent.futures.ThreadPoolExecutor(max_workers=len(calls)) as pool:
+    with concurrent.futures.ThreadPoolExecutor(max_workers=min(len(calls), MOST_AT_ONCE)) as pool:
         running = [
             pool.submit(contextvars.copy_context().run, run, worker, call, scope) for worker, call, scope in zip(workers, calls, scopes)
         ]
@@ -53,9 +55,14 @@ def fan_out(action: LightAction, operation: str, calls: t.Sequence[Call], task_v
     return [result for result in results if result is not None]
 
 
+def _is_own(action: LightAction, machine: str, task_vars: dict[str, t.Any]) -> bool:
+    """Say whether the task's own connection leads to *machine*: a task that is delegated has another's."""
+    return bool(machine == task_vars["inventory_hostname"] and not action._task.delegate_to)
+
+
 def _scope(action: LightAction, machine: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
     """Return the variables as a task that is delegated to *machine* has them."""
-    if machine == task_vars["inventory_hostname"]:
+    if _is_own(action, machine, task_vars):
         return task_vars
     hostvars = task_vars["hostvars"]
     if machine not in hostvars:
@@ -67,7 +74,7 @@ def _scope(action: LightAction, machine: str, task_vars: dict[str, t.Any]) -> di
 
 def _worker(action: LightAction, machine: str, scope: dict[str, t.Any], task_vars: dict[str, t.Any]) -> LightAction:
     """Return a copy of *action* that works on *machine*, by a connection such as TaskExecutor makes for ``delegate_to``."""
-    if machine == task_vars["inventory_hostname"]:
+    if _is_own(action, machine, task_vars):
         return action
     variables = scope["ansible_delegated_vars"][machine]
     worker = copy.copy(action)

@@ -31,6 +31,11 @@ CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, rollout_id TEXT NOT NULL, at REAL NOT NULL, host TEXT, event TEXT NOT NULL,
     detail TEXT NOT NULL DEFAULT '{}'
 );
+CREATE TABLE IF NOT EXISTS orders (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, rollout_id TEXT NOT NULL, verb TEXT NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL,
+    given_at REAL NOT NULL, at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS beats (rollout_id TEXT NOT NULL, kind TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (rollout_id, kind));
 """
 
 ACTIVE_STATES = ("planned", "running", "paused", "rolling_back")
@@ -71,11 +76,13 @@ class Ledger:
             connection.executescript(_SCHEMA)
 
     @contextlib.contextmanager
-    def _open(self) -> t.Iterator[sqlite3.Connection]:
+    def _open(self, *, exclusive: bool = False) -> t.Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(self.path, timeout=30)
         connection.row_factory = sqlite3.Row
         try:
             with connection:
+                if exclusive:
+                    connection.execute("BEGIN IMMEDIATE")
                 yield connection
         finally:
             connection.close()
@@ -90,6 +97,8 @@ class Ledger:
                 "owner=excluded.owner, controller=excluded.controller, halted=NULL, finished_at=NULL",
                 [rollout[column] for column in columns],
             )
+            for kind in ("begun", "locks", "listen"):
+                connection.execute("INSERT OR REPLACE INTO beats (rollout_id, kind, at) VALUES (?, ?, ?)", (rollout["id"], kind, time.time()))
 
     def save_plan(self, rollout_id: str, plan: t.Mapping[str, t.Any]) -> None:
         """Record the plan and its hosts; hosts that an interrupted run had recorded keep nothing but their way back."""
@@ -119,6 +128,56 @@ class Ledger:
                 [*changes.values(), time.time(), rollout_id, host],
             )
             self._event(connection, rollout_id, host, str(changes.get("state", "note")), changes)
+
+    def take_slot(self, rollout_id: str, host: str, judge: t.Callable[[dict[str, dict[str, t.Any]]], str], *, drained: bool) -> str:
+        """Ask *judge* about all hosts and, unless it says why *host* has to wait, record that it starts (and may be *drained* from now on).
+
+        Nobody else decides meanwhile. Returns what *judge* said.
+        """
+        with self._open(exclusive=True) as connection:
+            why = judge(self._hosts(connection, rollout_id))
+            if not why:
+                connection.execute(
+                    "UPDATE hosts SET state='in_flight', detail='', drained=?, updated_at=? WHERE rollout_id=? AND host=?",
+                    (int(drained), time.time(), rollout_id, host),
+                )
+                self._event(connection, rollout_id, host, "in_flight", {})
+        return why
+
+    def order(self, rollout_id: str, verb: str, by: str, reason: str, given_at: float) -> None:
+        """Write down an order to a rollout (pause, resume, promote, stop, abort), once. *given_at* is by the clock of whoever gave it."""
+        with self._open(exclusive=True) as connection:
+            known = connection.execute(
+                "SELECT 1 FROM orders WHERE rollout_id=? AND verb=? AND by=? AND given_at=?", (rollout_id, verb, by, given_at)
+            ).fetchone()
+            if not known:
+                connection.execute(
+                    "INSERT INTO orders (rollout_id, verb, by, reason, given_at, at) VALUES (?, ?, ?, ?, ?, ?)",
+                    (rollout_id, verb, by, reason, given_at, time.time()),
+                )
+                self._event(connection, rollout_id, None, verb, {"by": by, "reason": reason})
+
+    def orders(self, rollout_id: str) -> list[dict[str, t.Any]]:
+        """Return the orders to a rollout, oldest first; ``at`` is when they were heard here."""
+        with self._open() as connection:
+            rows = connection.execute("SELECT * FROM orders WHERE rollout_id=? ORDER BY number", (rollout_id,)).fetchall()
+        return [dict(row) for row in rows]
+
+    def begun(self, rollout_id: str) -> float:
+        """Return when the process that works on the rollout now began (seconds since 1970), which is later than its start where it was resumed."""
+        with self._open() as connection:
+            row = connection.execute("SELECT at FROM beats WHERE rollout_id=? AND kind='begun'", (rollout_id,)).fetchone()
+        return float(row["at"]) if row else 0.0
+
+    def due(self, rollout_id: str, kind: str, every: float) -> bool:
+        """Say whether *every* seconds have gone by since this was true last, to one of all processes that ask."""
+        now = time.time()
+        with self._open(exclusive=True) as connection:
+            row = connection.execute("SELECT at FROM beats WHERE rollout_id=? AND kind=?", (rollout_id, kind)).fetchone()
+            if row is not None and 0 <= now - row["at"] < every:
+                return False
+            connection.execute("INSERT OR REPLACE INTO beats (rollout_id, kind, at) VALUES (?, ?, ?)", (rollout_id, kind, now))
+        return True
 
     def set_state(self, rollout_id: str, state: str, *, halted: str | None = None) -> None:
         finished = None if state in ACTIVE_STATES else time.time()
@@ -160,7 +219,11 @@ class Ledger:
 
     def hosts(self, rollout_id: str) -> dict[str, dict[str, t.Any]]:
         with self._open() as connection:
-            rows = connection.execute("SELECT * FROM hosts WHERE rollout_id=? ORDER BY position", (rollout_id,)).fetchall()
+            return self._hosts(connection, rollout_id)
+
+    @staticmethod
+    def _hosts(connection: sqlite3.Connection, rollout_id: str) -> dict[str, dict[str, t.Any]]:
+        rows = connection.execute("SELECT * FROM hosts WHERE rollout_id=? ORDER BY position", (rollout_id,)).fetchall()
         return {row["host"]: dict(row) for row in rows}
 
     def events(self, rollout_id: str) -> list[dict[str, t.Any]]:

@@ -85,6 +85,10 @@ class Planner:
             "root": settings.root,
             "state_dir": state_dir,
             "owner": f"{getpass.getuser()}@{platform.node()}",
+            "pace": settings.pace,
+            "lock_ttl": settings.lock_ttl,
+            "auto_promote": settings.auto_promote,
+            "progress_deadline": settings.progress_deadline,
             "takeover": dead,
             "targets": targets,
             "calls": calls,
@@ -94,6 +98,7 @@ class Planner:
             "dry": self._dry,
             "stage_hosts": [],
             "roll_hosts": [],
+            "window_hosts": [],
             "serial": [1],
             "undo_hosts": [],
             "undo_serial": [1],
@@ -278,10 +283,18 @@ class Planner:
         facts["batches"] = plan.batches
         facts["max_unavailable"] = plan.max_unavailable
         facts["on_failure"] = self._on_failure(settings, facts, plan)
+        facts["order"] = plan.order
+        facts["max_parallel"] = min(plan.max_unavailable, settings.max_parallel or plan.max_unavailable)
+        for batch in plan.batches:
+            for host in batch:
+                facts["hosts"][host].update(
+                    weight=1, step=0 if host in plan.canary or not plan.canary else 1, cap=len(batch), zone="", bake_seconds=settings.bake_seconds
+                )
         if self._dry:
             return
         facts["stage_hosts"] = [host for host in facts["targets"] if facts["hosts"][host]["stage"]]
-        facts["roll_hosts"] = plan.order if settings.mode != "preview" else []
+        facts["roll_hosts"] = plan.order if settings.mode != "preview" and settings.pace == "batch" else []
+        facts["window_hosts"] = plan.order if settings.mode != "preview" and settings.pace == "window" else []
         facts["serial"] = plan.serial or [1]
         facts["preview_hosts"] = plan.order if settings.mode == "preview" else []
         facts["finish_hosts"] = [host for host in facts["targets"] if host in answers]

@@ -150,7 +150,8 @@ def judge_rotation(
             continue
         ours = ours or any(entry.get("drained_by") == app for dummy, entry in found)
         states.extend(is_serving(entry) for dummy, entry in found)
-        kept.append({**call, "min_available": _floor(found, max_unavailable, min_available)})
+        servers = [[pool["backend"], entry["name"]] for pool, entry in found]
+        kept.append({**call, "min_available": _floor(found, max_unavailable, min_available), "servers": servers})
     return InRotation(kept, serving=all(states) if states else True, ours=ours, everywhere=all(states))
 
 

@@ -19,7 +19,8 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 Amount = t.Union[int, str]
 
 ON_FAILURE = ("stop", "pause", "continue", "rollback")
-PACES = ("batch",)
+PACES = ("batch", "window")
+LOCK_POLICIES = ("reject", "wait", "supersede")
 HOOK_POINTS = ("before_drain", "after_drain", "before_switch", "after_switch", "validate", "before_enable", "after_enable")
 DRIVERS = ("haproxy", "health_file")
 RELEASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\Z")
@@ -28,6 +29,7 @@ _APP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 DEFAULTS: dict[str, t.Any] = {
     "adopt": False,
     "app": None,
+    "auto_promote": True,
     "bake_health": [],
     "bake_seconds": 0,
     "balancers": [],
@@ -49,7 +51,9 @@ DEFAULTS: dict[str, t.Any] = {
     "keep_releases": 5,
     "linked_dirs": [],
     "linked_files": [],
+    "lock_policy": "reject",
     "lock_ttl": 3600,
+    "lock_wait": 600,
     "max_fail": 0,
     "max_parallel": None,
     "max_unavailable": "25%",
@@ -58,9 +62,11 @@ DEFAULTS: dict[str, t.Any] = {
     "min_healthy_seconds": 0,
     "on_drain_timeout": "fail",
     "on_failure": "rollback",
+    "order": None,
     "owner": None,
     "pace": "batch",
     "pipelining": True,
+    "progress_deadline": 600,
     "reason": "",
     "release": None,
     "root": None,
@@ -99,6 +105,10 @@ class Settings:
     services: list[dict[str, t.Any]]
     force: bool
     reason: str
+    pace: str
+    auto_promote: bool
+    progress_deadline: float
+    lock_ttl: int
 
 
 def unknown_names(names: t.Iterable[str]) -> list[str]:
@@ -234,12 +244,11 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
         reader.amount("canary", zero=True)
     if reader.get("min_available") is not None and reader.get("max_unavailable") != DEFAULTS["max_unavailable"]:
         reader.errors.append("rollout_min_available and rollout_max_unavailable are both set: they say the same thing twice, use one.")
-    reader.choice("pace", PACES)
+    reader.choice("lock_policy", LOCK_POLICIES)
     reader.choice("on_drain_timeout", ("fail", "maintenance", "shutdown_sessions", "continue"))
-    for name in ("drain_timeout", "enable_timeout", "healthy_deadline", "min_healthy_seconds", "health_interval"):
+    for name in ("drain_timeout", "enable_timeout", "healthy_deadline", "min_healthy_seconds", "health_interval", "lock_wait"):
         reader.seconds(name)
     reader.integer("health_rise", 1)
-    reader.integer("lock_ttl", 10)
     _check_hooks(reader)
     _check_balancers(reader)
     _check_bake_health(reader)
@@ -263,6 +272,10 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
         services=reader.listing("services", dict, "[{name: shop, action: restart}]"),
         force=reader.boolean("force"),
         reason=str(reader.get("reason")),
+        pace=reader.choice("pace", PACES),
+        auto_promote=reader.boolean("auto_promote"),
+        progress_deadline=reader.seconds("progress_deadline"),
+        lock_ttl=reader.integer("lock_ttl", 10) or 3600,
     )
     if reader.errors:
         raise SeamlessError("\n".join(reader.errors))

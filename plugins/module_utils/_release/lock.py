@@ -26,8 +26,16 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "ttl": {"type": "int", "default": 3600},
     "break": {"type": "bool", "default": False},
     "takeover": {"type": "list", "elements": "str", "default": []},
+    "policy": {"type": "str", "choices": ["reject", "wait", "supersede"], "default": "reject"},
+    "wait": {"type": "float", "default": 600},
+    "renew": {"type": "bool", "default": False},
+    "order": {"type": "str", "choices": ["pause", "resume", "promote", "stop", "abort"]},
     "survey": {"type": "dict"},
 }
+
+
+# A lock that is younger than this was taken by somebody who started together with us; how long we wait for them to step back.
+_FRESH, _STEP_BACK = 60.0, 15.0
 
 
 @contextlib.contextmanager
@@ -53,6 +61,21 @@ def read(store: Store) -> dict[str, t.Any] | None:
     return {**lock, "idle": round(idle, 1), "expired": idle > float(lock.get("ttl", 3600))}
 
 
+def _is_fresh(lock: t.Mapping[str, t.Any]) -> bool:
+    return lock.get("boot") == boot_id() and time.monotonic() - float(lock.get("since", -_FRESH)) < _FRESH
+
+
+def _patience(held: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> float:
+    """Return for how many seconds it is worth waiting for the holder.
+
+    Two rollouts that start together take the locks of many hosts at the same moment, each some of them. The one with the lower id waits
+    and the other one steps back, on every host alike (wait-die, Rosenkrantz et al. 1978), so they can't hold half the hosts each for long.
+    """
+    if _is_fresh(held):
+        return _STEP_BACK if params["lock_id"] < str(held["id"]) else 0.0
+    return float(params["wait"]) if params["policy"] != "reject" else 0.0
+
+
 def refusal(store: Store, lock: t.Mapping[str, t.Any]) -> SeamlessError:
     reason = f", reason: {lock['reason']}" if lock.get("reason") else ""
     left = max(0, round(float(lock.get("ttl", 3600)) - float(lock["idle"])))
@@ -76,6 +99,7 @@ def hold(store: Store, params: t.Mapping[str, t.Any], check_mode: bool) -> tuple
         "at": iso_now(),
         "boot": boot_id(),
         "monotonic": time.monotonic(),
+        "since": time.monotonic(),
     }
     if check_mode:
         held = read(store)
@@ -86,8 +110,10 @@ def hold(store: Store, params: t.Mapping[str, t.Any], check_mode: bool) -> tuple
     with _guarded(store):
         held = read(store)
         if held and held["id"] == params["lock_id"]:
-            _files.write_json(store.lock_path, {**held, **{key: wanted[key] for key in ("ttl", "boot", "monotonic")}})
-            return held, False, []
+            # Whoever starts a rollout again wants it to go on: orders to the run before don't bind it.
+            kept = {key: value for key, value in held.items() if key not in ("idle", "expired", "orders")}
+            _files.write_json(store.lock_path, {**kept, **{key: wanted[key] for key in ("ttl", "boot", "monotonic")}})
+            return kept, False, []
         if held:
             if held["id"] in params["takeover"]:
                 store.note("lock_taken_over", rollout_id=params["lock_id"], from_id=held["id"], why="its process is gone")
@@ -101,6 +127,60 @@ def hold(store: Store, params: t.Mapping[str, t.Any], check_mode: bool) -> tuple
                 raise refusal(store, held)
         _files.write_json(store.lock_path, wanted)
     return wanted, True, warnings
+
+
+def take(store: Store, params: t.Mapping[str, t.Any], check_mode: bool) -> tuple[dict[str, t.Any], bool, list[str]]:
+    """Take the lock, and wait for its holder first where that is worth it or wanted; as :func:`hold`."""
+    begun = time.monotonic()
+    superseded = False
+    while True:
+        try:
+            return hold(store, params, check_mode)
+        except SeamlessError as exc:
+            held = exc.details.get("lock")
+            if check_mode or held is None or time.monotonic() - begun >= _patience(held, params):
+                raise
+            if params["policy"] == "supersede" and not superseded and not _is_fresh(held):
+                leave_order(store, "abort", params["owner"], f"superseded by {params['lock_id']}", check_mode)
+                superseded = True
+        time.sleep(0.5)
+
+
+def renew(store: Store, lock_id: str, ttl: int | None = None) -> dict[str, t.Any] | None:
+    """Show that the holder lives and return its lock with the orders left in it; None where the lock is not *lock_id*'s (any more)."""
+    if not os.path.exists(store.lock_path):
+        return None
+    with _guarded(store):
+        held = read(store)
+        if not held or held["id"] != lock_id:
+            return None
+        held = {key: value for key, value in held.items() if key not in ("idle", "expired")}
+        _files.write_json(store.lock_path, {**held, "ttl": ttl or held["ttl"], "boot": boot_id(), "monotonic": time.monotonic()})
+    return held
+
+
+def insist(store: Store, lock_id: str) -> None:
+    """Renew the lock, or raise SeamlessError where *lock_id* doesn't hold it (any more): whoever broke it works here now."""
+    if renew(store, lock_id) is None:
+        held = read(store)
+        whose = f"rollout {held['id']} of {held.get('owner') or 'unknown'} holds it" if held else "nobody holds it"
+        raise SeamlessError(
+            f"rollout {lock_id} has lost the lock on {store.root}: {whose}. Somebody broke it, or it ran out. Nothing was switched.", switched=False
+        )
+
+
+def leave_order(store: Store, verb: str, by: str, reason: str, check_mode: bool) -> dict[str, t.Any] | None:
+    """Write an order into the lock, for the rollout that holds it; return the lock, or None where nobody holds one."""
+    if not os.path.exists(store.lock_path):
+        return None
+    with _guarded(store):
+        held = read(store)
+        if held and not check_mode:
+            order = {"verb": verb, "by": by, "reason": reason, "at": time.time()}
+            kept = {key: value for key, value in held.items() if key not in ("idle", "expired")}
+            _files.write_json(store.lock_path, {**kept, "orders": [*(held.get("orders") or []), order]})
+            store.note("order", verb=verb, by=by, reason=reason, rollout_id=held["id"])
+    return held
 
 
 def release(store: Store, lock_id: str, check_mode: bool) -> bool:
@@ -124,9 +204,14 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     store = Store(params["root"])
     if params["state"] == "released":
         return {"changed": False, "lock_changed": release(store, params["lock_id"], check_mode), "lock": read(store), "survey": None}
+    if params["order"]:
+        held = leave_order(store, params["order"], params["owner"], params["reason"], check_mode)
+        return {"changed": held is not None, "lock_changed": False, "lock": held, "survey": None}
+    if params["renew"]:
+        return {"changed": False, "lock_changed": False, "lock": renew(store, params["lock_id"], params["ttl"]), "survey": None}
     if params["ttl"] < 10:
         raise SeamlessError(f"ttl is {params['ttl']}: use at least 10 seconds, or the lock would run out under a living rollout.")
-    lock, taken, warnings = hold(store, params, check_mode)
+    lock, taken, warnings = take(store, params, check_mode)
     survey = None
     if params["survey"] is not None:
         from ansible_collections.seamless.rollout.plugins.module_utils._release import info

@@ -11,7 +11,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._release import links
+from ansible_collections.seamless.rollout.plugins.module_utils._release import links, lock
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import RELEASE_ID, USABLE_STATES, Link, Record, Store, boot_id, iso_now
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -25,6 +25,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "healthy_deadline": {"type": "float", "default": 60},
     "min_healthy_seconds": {"type": "float", "default": 0},
     "rollout_id": {"type": "str", "default": ""},
+    "require_lock": {"type": "bool", "default": False},
     "reason": {"type": "str", "choices": ["activate", "rollback", "promote"], "default": "activate"},
     "adopt_directory": {"type": "bool", "default": False},
 }
@@ -193,6 +194,8 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     }
     if check_mode:
         return result
+    if params["require_lock"]:
+        lock.insist(store, params["rollout_id"])
     started = time.monotonic()
     if moved:
         adopted = move_link(store, link, release, standing, params)

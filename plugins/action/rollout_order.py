@@ -1,0 +1,50 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import time
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir
+from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import VERBS
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        if not self._task.args.get("order"):
+            raise AnsibleActionFail(f"rollout_order is not set: say what the running rollout shall do, one of {', '.join(VERBS)}.")
+        dummy, args = self.validate_argument_spec(
+            {
+                "app": {"type": "str", "required": True},
+                "order": {"type": "str", "required": True, "choices": list(VERBS)},
+                "by": {"type": "str"},
+                "reason": {"type": "str", "default": ""},
+                "state_dir": {"type": "path"},
+            }
+        )
+        state_dir = default_state_dir(args["app"], args["state_dir"])
+        by = args["by"] or f"{getpass.getuser()}@{platform.node()}"
+        result.update(found=False, rollout_id=None, changed=False, by=by)
+        if not os.path.exists(os.path.join(state_dir, "ledger.sqlite3")):
+            return result
+        ledger = Ledger(state_dir)
+        living = [row for row in ledger.unfinished() if row["alive"] and row["controller"] == platform.node()]
+        if not living:
+            return result
+        rollout_id = living[0]["id"]
+        if not self._task.check_mode:
+            ledger.order(rollout_id, args["order"], by, args["reason"], time.time())
+        self._display.display(f"{args['order']}: rollout {rollout_id} of {args['app']} was told")
+        result.update(found=True, rollout_id=rollout_id, changed=True)
+        return result

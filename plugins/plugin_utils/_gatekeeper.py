@@ -1,0 +1,195 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+"""Lets a host or a batch start when nothing speaks against it, and has it wait while something does."""
+
+from __future__ import annotations
+
+import datetime
+import time
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _window as window
+from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
+
+# How often whoever waits looks again, the balancers are read, blockers are asked, and one host is asked for orders of another controller.
+LOOK, READ, ASK, LISTEN, LISTEN_PAUSED = 0.2, 1.0, 15.0, 30.0, 3.0
+# Hosts that Ansible lost are seen by a fresh task only: who is next in line starts one when another's slot is this old, then twice that, and so on.
+PATIENCE = 30.0
+
+
+class Reach(t.Protocol):
+    """What the gatekeeper asks of hosts and balancers."""
+
+    def unavailable(self) -> set[str]:
+        """Return the hosts that some balancer sends nothing to now. Raises SeamlessError when a balancer gives no answer."""
+
+    def keep_locks(self, hosts: t.Sequence[str]) -> list[dict[str, t.Any]]:
+        """Renew the locks of *hosts* and return those that are ours, with the orders that others left in them."""
+
+
+class Go(t.NamedTuple):
+    """Whether to start, or to ask *again* with a fresh view of the hosts that are left."""
+
+    proceed: bool
+    again: bool = False
+
+
+class Gatekeeper:
+    """One process that waits at the gate of a rollout."""
+
+    def __init__(
+        self, conductor: Conductor, reach: Reach, say: t.Callable[[str], None], *,
+        sleep: t.Callable[[float], None] = time.sleep, clock: t.Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.conductor = conductor
+        self.ledger, self.id, self.facts = conductor.ledger, conductor.id, conductor.facts
+        self.reach, self.say, self.sleep, self.clock = reach, say, sleep, clock
+        self._begun = self.ledger.begun(self.id)
+        # What Ansible knew of lost hosts when this task began says nothing of a host that started later.
+        self._started = time.time()
+        self._said = ""
+        self._read_at: float | None = None
+        self._unavailable: set[str] = set()
+        self._asked_at: float | None = None
+        self._blockers = ""
+
+    def open_batch(self, hosts: t.Sequence[str], *, undo: bool) -> bool:
+        """Wait until the batch may start and record it; return False when the rollout is halted."""
+        while not undo and not self.conductor.halted:
+            why = self._held_back(hosts[0])
+            if not why:
+                break
+            self._wait(why)
+        return self.conductor.open_batch(hosts, undo=undo)
+
+    def take_slot(self, host: str, alive: t.Container[str], tries: int = 0) -> Go:
+        """Wait until *host* may start and record that it does; *alive* are the hosts that Ansible has not lost."""
+        plan = _window_of(self.facts)
+        blocked_since: float | None = None
+        while not self.conductor.halted:
+            self._bury(alive)
+            states = {name: row["state"] for name, row in self.ledger.hosts(self.id).items()}
+            why = window.why_not_now(plan, host, states, set()) or self._held_back(host)
+            if not why:
+                why = self._try_slot(plan, host)
+                if not why:
+                    return Go(True)
+                blocked_since = self._blocked(blocked_since, states, why)
+            if self._is_next(plan, host, states) and self._overdue(states, tries):
+                return Go(False, again=True)
+            self._wait(why, told=self._is_next(plan, host, states))
+        return Go(False)
+
+    def _try_slot(self, plan: window.Window, host: str) -> str:
+        unavailable = self._out_now()
+
+        def judge(rows: dict[str, dict[str, t.Any]]) -> str:
+            return window.why_not_now(plan, host, {name: row["state"] for name, row in rows.items()}, unavailable)
+
+        return self.ledger.take_slot(self.id, host, judge, drained=bool(self.facts["hosts"][host]["balancers"]))
+
+    def _bury(self, alive: t.Container[str]) -> None:
+        for name, row in self.ledger.hosts(self.id).items():
+            if row["state"] == window.IN_FLIGHT and name not in alive and row["updated_at"] < self._started:
+                self.conductor.lost(name)
+
+    def _is_next(self, plan: window.Window, host: str, states: window.States) -> bool:
+        return next((name for name in plan.order if states.get(name) == window.PENDING), None) == host
+
+    def _overdue(self, states: window.States, tries: int) -> bool:
+        rows = self.ledger.hosts(self.id)
+        oldest = min((rows[name]["updated_at"] for name, state in states.items() if state == window.IN_FLIGHT), default=None)
+        return oldest is not None and time.time() - max(oldest, self._started) > PATIENCE * 2**tries
+
+    def _blocked(self, since: float | None, states: window.States, why: str) -> float | None:
+        """Halt when nothing is in flight and capacity doesn't come back: nobody but an operator could help then."""
+        if window.IN_FLIGHT in states.values():
+            return None
+        since = self.clock() if since is None else since
+        deadline = float(self.facts.get("progress_deadline", 600))
+        if self.clock() - since > deadline:
+            self.conductor.halt(f"no host could start for {deadline:g} s (rollout_progress_deadline): {why}", undo=False)
+        return since
+
+    def _out_now(self) -> set[str]:
+        if self._read_at is None or self.clock() - self._read_at >= READ:
+            self._unavailable = self.reach.unavailable()
+            self._read_at = self.clock()
+        recorded = {name for name, row in self.ledger.hosts(self.id).items() if row["drained"] or row["state"] == "unreachable"}
+        return self._unavailable | recorded
+
+    def _held_back(self, host: str) -> str:
+        """Return what keeps a host that has its turn from starting; carry out an order to end the rollout."""
+        self._listen(LISTEN)
+        standing = orders.standing(self.ledger.orders(self.id), self._begun)
+        if standing.ended:
+            self.conductor.halt(orders.worded(standing.ended), undo=standing.ended["verb"] == "abort")
+            return "the rollout ends"
+        if standing.paused:
+            return f"{orders.worded(standing.paused)}; the rollout keeps its lock and waits for resume or abort"
+        if not standing.promoted and self._needs_approval(host):
+            return "the canary is done; waits for promote (or abort)"
+        return self._forbidden()
+
+    def _needs_approval(self, host: str) -> bool:
+        canary = self.facts.get("canary") or []
+        return bool(canary) and not self.facts.get("auto_promote", True) and host not in canary
+
+    def _forbidden(self) -> str:
+        """Return which change window or blocker forbids to start another host now."""
+        if self.facts.get("override"):
+            return ""
+        if self.facts.get("windows"):
+            from ansible_collections.seamless.rollout.plugins.plugin_utils._windows import judge
+
+            verdict = judge(self.facts["windows"], datetime.datetime.now(datetime.timezone.utc))
+            if not verdict.open:
+                return verdict.why
+        if self.facts.get("blockers"):
+            from ansible_collections.seamless.rollout.plugins.plugin_utils._blockers import check
+
+            # Only who is next in line asks, and goes on asking while it is held back: so its own last answer is the last there is.
+            asked = self._asked_at
+            if self.ledger.due(self.id, "blockers", ASK) if asked is None else self.clock() - asked >= ASK:
+                self._asked_at = self.clock()
+                self._blockers = "; ".join(check(self.facts["blockers"]))
+        return self._blockers
+
+    def _listen(self, every: float) -> None:
+        """Show the hosts that we live, and hear what another controller ordered: it writes into the locks."""
+        hosts = self.facts["finish_hosts"]
+        if not hosts or self.facts["dry"]:
+            return
+        ttl = float(self.facts.get("lock_ttl", 3600))
+        if self.ledger.due(self.id, "locks", ttl / 4):
+            locks = self.reach.keep_locks(hosts)
+        elif self.ledger.due(self.id, "listen", min(every, ttl / 4)):
+            locks = self.reach.keep_locks(hosts[:1])
+        else:
+            return
+        for order in (order for lock in locks for order in lock.get("orders") or []):
+            self.ledger.order(self.id, order["verb"], order["by"], order["reason"], order["at"])
+
+    def _wait(self, why: str, *, told: bool = True) -> None:
+        self.sleep(LOOK)
+        if told:
+            if why != self._said:
+                self.say(why)
+            self._said = why
+            self._listen(LISTEN_PAUSED)
+
+
+def _window_of(facts: t.Mapping[str, t.Any]) -> window.Window:
+    hosts = facts["hosts"]
+    return window.Window(
+        order=facts["order"],
+        steps={host: int(hosts[host]["step"]) for host in facts["order"]},
+        caps={host: int(hosts[host]["cap"]) for host in facts["order"]},
+        weights={host: int(hosts[host]["weight"]) for host in hosts},
+        max_parallel=int(facts["max_parallel"]),
+        max_unavailable=int(facts["max_unavailable"]),
+    )

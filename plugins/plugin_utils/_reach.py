@@ -1,0 +1,61 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+"""How the gate of a rollout asks hosts and balancers, from the task that runs it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.plugin_utils._fanout import Call, fan_out
+from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import balancer_key, is_serving
+
+if t.TYPE_CHECKING:
+    from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction
+
+
+class TaskReach:
+    """Asks by the connections that tasks delegated to those machines would use."""
+
+    def __init__(self, action: LightAction, facts: t.Mapping[str, t.Any], task_vars: dict[str, t.Any]) -> None:
+        self._action, self._facts, self._task_vars = action, facts, task_vars
+
+    def unavailable(self) -> set[str]:
+        balancers = [call for call in self._facts["balancers"]]
+        calls = [
+            Call(
+                call["delegate"],
+                self._action.validated(
+                    "lb_info", {"owner": self._facts["app"], **{key: call[key] for key in ("driver", "socket", "backend", "state_dir") if key in call}}
+                ),
+            )
+            for call in balancers
+        ]
+        answers = fan_out(self._action, "lb_info", calls, self._task_vars) if calls else []
+        for call, answer in zip(balancers, answers):
+            if answer.get("failed"):
+                raise SeamlessError(f"balancer {call['delegate']} can't be asked how many members are up: {answer.get('msg')}")
+        standing = {balancer_key(call): _serving(answer) for call, answer in zip(balancers, answers)}
+        return {host for host, entry in self._facts["hosts"].items() if not _serves(entry, standing)}
+
+    def keep_locks(self, hosts: t.Sequence[str]) -> list[dict[str, t.Any]]:
+        params = {"root": self._facts["root"], "lock_id": self._facts["id"], "renew": True, "ttl": self._facts.get("lock_ttl", 3600)}
+        calls = [Call(host, self._action.validated("rollout_lock", params)) for host in hosts]
+        answers = fan_out(self._action, "rollout_lock", calls, self._task_vars)
+        return [answer["lock"] for answer in answers if not answer.get("failed") and answer.get("lock")]
+
+
+def _serving(answer: t.Mapping[str, t.Any]) -> dict[tuple[str, str], bool]:
+    return {(pool["backend"], entry["name"]): is_serving(entry) for pool in answer.get("pools", []) for entry in pool["members"]}
+
+
+def _serves(entry: t.Mapping[str, t.Any], standing: t.Mapping[str, t.Mapping[tuple[str, str], bool]]) -> bool:
+    """Say whether a host serves in every pool of every balancer that told of it; a balancer that can't tell of its pools says nothing against it."""
+    for call in entry["balancers"]:
+        states = standing.get(balancer_key(call), {})
+        if not all(states.get((backend, name), True) for backend, name in call.get("servers") or []):
+            return False
+    return True

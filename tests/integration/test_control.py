@@ -1,0 +1,129 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A rollout that runs can be paused, promoted, stopped and aborted, from another terminal and from another controller, in both paces."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import typing as t
+
+import pytest
+from fleet.load import Load
+from fleet.site import Site
+
+PACES = ("batch", "window")
+
+
+class Running:
+    """A rollout in a process of its own."""
+
+    def __init__(self, site: Site, release: str, **changes: t.Any) -> None:
+        variables = site.variables(release, **{"canary": 1, "batch": [1], **changes})
+        self.log = os.path.join(site.fleet.directory, "running.log")
+        command = ["ansible-playbook", "-i", site.fleet.inventory, "seamless.rollout.rollout", "-e", json.dumps(variables)]
+        with open(self.log, "w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                command, env=site.fleet.environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+
+    @property
+    def text(self) -> str:
+        with open(self.log, encoding="utf-8") as log:
+            return log.read()
+
+    def until(self, pattern: str, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not re.search(pattern, self.text):
+            assert time.monotonic() < deadline and self.process.poll() is None, f"{pattern} did not come:\n{self.text}"
+            time.sleep(0.05)
+
+    def end(self, seconds: float = 90) -> int:
+        return self.process.wait(seconds)
+
+
+@contextlib.contextmanager
+def running(site: Site, release: str, **changes: t.Any) -> t.Iterator[Running]:
+    run = Running(site, release, **changes)
+    try:
+        yield run
+    finally:
+        if run.process.poll() is None:
+            os.killpg(run.process.pid, signal.SIGKILL)
+            run.process.wait()
+
+
+@pytest.mark.parametrize("pace", PACES)
+def test_a_paused_rollout_starts_no_host_keeps_its_lock_and_goes_on(settled: Site, pace: str) -> None:
+    with running(settled, "2.0", pace=pace) as run:
+        run.until("Take the host out of rotation")
+        paused = settled.rollout("2.0", playbook="control", order="pause", reason="the phone rang")
+        assert paused.code == 0 and "was told" in paused.text, paused.text
+        run.until(r"paused by \S+ \(the phone rang\)")
+        time.sleep(2)
+        assert sorted(settled.releases().values()) == ["1.0", "1.0", "2.0"] and settled.all_up()
+        assert settled.fleet.shell("web3", "ls /srv/shop/.rollout/lock").strip() == "/srv/shop/.rollout/lock"
+        assert "paused by" in settled.rollout("2.0", playbook="status").text
+        assert settled.rollout("2.0", playbook="control", order="resume").code == 0
+        assert run.end() == 0, run.text
+    assert set(settled.releases().values()) == {"2.0"} and settled.all_up()
+
+
+@pytest.mark.parametrize("pace", PACES)
+def test_the_canary_waits_for_promotion_which_another_controller_may_give(settled: Site, pace: str) -> None:
+    elsewhere = os.path.join(settled.fleet.directory, "other-controller")
+    with running(settled, "2.0", pace=pace, auto_promote=False) as run:
+        run.until("waits for promote")
+        assert sorted(settled.releases().values()) == ["1.0", "1.0", "2.0"] and settled.all_up()
+        told = settled.rollout("2.0", playbook="control", order="promote", state_dir=elsewhere)
+        assert told.code == 0, told.text
+        assert run.end() == 0, run.text
+    assert set(settled.releases().values()) == {"2.0"}
+    nobody = settled.rollout("2.0", playbook="control", order="pause", state_dir=elsewhere)
+    assert nobody.code != 0 and "No rollout of shop runs" in nobody.text
+
+
+@pytest.mark.parametrize("pace", PACES)
+def test_an_abort_takes_every_touched_host_back(settled: Site, pace: str) -> None:
+    with running(settled, "2.0", pace=pace) as run:
+        run.until("Take the host out of rotation")
+        assert settled.rollout("2.0", playbook="control", order="abort", reason="wrong ticket").code == 0
+        assert run.end() != 0
+        assert re.search(r"rolled_back[\s\S]*aborted by \S+\s+\(wrong ticket\)", run.text), run.text
+    assert set(settled.releases().values()) == {"1.0"} and settled.all_up()
+
+
+@pytest.mark.parametrize("pace", PACES)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_rollout_in_order_and_the_same_command_goes_on(settled: Site, pace: str, number: signal.Signals) -> None:
+    urls = [f"http://{settled.fleet.addresses[host]}/" for host in settled.fleet.lb]
+    with Load(urls, rate=100, clients=10) as load, running(settled, "2.0", pace=pace) as run:
+        run.until("Switch, restart and check")
+        os.kill(run.process.pid, number)
+        assert run.end() not in (0, 99, 143), run.text
+        assert f"stopped by {number.name}" in run.text and "aborted" in run.text, run.text
+    assert sorted(settled.releases().values()) == ["1.0", "1.0", "2.0"] and settled.all_up()
+    assert load.summary()["failed"] == 0, load.summary()
+    again = settled.rollout("2.0", pace=pace)
+    assert again.code == 0, again.text
+    assert set(settled.releases().values()) == {"2.0"} and settled.all_up()
+
+
+def test_a_host_that_is_lost_in_the_window_frees_its_slot_and_stops_the_roll(settled: Site) -> None:
+    tasks = os.path.join(settled.fleet.directory, "lose.yml")
+    with open(tasks, "w", encoding="utf-8") as file:
+        file.write("- name: Lose the connection\n  ansible.builtin.set_fact:\n    ansible_host: 127.0.0.1\n    ansible_port: 1\n")
+        file.write("  when: inventory_hostname == 'web1'\n- name: Notice\n  ansible.builtin.ping:\n")
+    played = settled.rollout("2.0", pace="window", hooks={"after_drain": [tasks]}, on_failure="stop")
+    assert played.code != 0
+    assert sorted(settled.releases().values()) == ["1.0", "1.0", "1.0"], played.text
+    assert "lost in the middle of its update" in " ".join(played.text.split()), played.text
+    again = settled.rollout("2.0", pace="window")
+    assert again.code == 0 and set(settled.releases().values()) == {"2.0"} and settled.all_up(), again.text

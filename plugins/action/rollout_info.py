@@ -9,7 +9,7 @@ import typing as t
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import default_state_dir
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
-from ansible_collections.seamless.rollout.plugins.plugin_utils._status import fleet_status, status_text
+from ansible_collections.seamless.rollout.plugins.plugin_utils._status import fleet_status, status_text, watch
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -24,13 +24,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "app": {"type": "str", "required": True},
                 "state_dir": {"type": "path"},
                 "balancers": {"type": "list", "elements": "dict", "default": []},
+                "watch": {"type": "bool", "default": False},
             }
         )
+        state_dir = default_state_dir(args["app"], args["state_dir"])
+        if args["watch"]:
+            watch(state_dir, self._display.display)
+            return result
         hosts = {
             str(host): plain(task_vars["hostvars"][host].get("__rollout_survey") or {}) for host in task_vars["ansible_play_hosts_all"]
         }
         addresses = {host: task_vars["hostvars"][host].get("ansible_host") for host in hosts}
-        status = fleet_status(default_state_dir(args["app"], args["state_dir"]), hosts, plain(args["balancers"]), addresses)
+        status = fleet_status(state_dir, hosts, plain(args["balancers"]), addresses)
         self._display.display(status_text(args["app"], status))
         result["status"] = status
         return result

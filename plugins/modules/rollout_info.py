@@ -37,6 +37,11 @@ options:
     type: list
     elements: dict
     default: []
+  watch:
+    description:
+      - Whether to say what the rollout that runs on this controller does, until it is finished, instead of the status.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""

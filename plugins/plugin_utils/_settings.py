@@ -77,6 +77,7 @@ DEFAULTS: dict[str, t.Any] = {
     "undo_max_parallel": None,
     "update_role": None,
     "update_tasks": None,
+    "watch": False,
 }
 
 KNOWN = frozenset(f"rollout_{name}" for name in DEFAULTS)

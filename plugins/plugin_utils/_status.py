@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import os
+import time
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import current_release, find_member
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report import result_data, result_text, table
@@ -77,7 +79,31 @@ def _last(state_dir: str) -> dict[str, t.Any] | None:
     if any(row["id"] == data["id"] and not row["alive"] for row in ledger.unfinished()) and data["state"] != "paused":
         data["state"] = "interrupted"
         data["why"] = data["why"] or "its process is gone; run the same command again to finish"
+    else:
+        paused = orders.standing(ledger.orders(newest[0]["id"]), ledger.begun(newest[0]["id"])).paused
+        data["why"] = data["why"] or (orders.worded(paused) if paused and not newest[0]["finished_at"] else "")
     return data
+
+
+def watch(state_dir: str, say: t.Callable[[str], None], sleep: t.Callable[[float], None] = time.sleep) -> None:
+    """Say every event of the rollout that runs on this controller, until it is finished or its process is gone."""
+    ledger = Ledger(state_dir)
+    running = next((row["id"] for row in ledger.unfinished() if row["alive"]), None)
+    if running is None:
+        say("No rollout runs on this controller.")
+        return
+    seen = 0
+    while True:
+        lives = any(row["id"] == running and row["alive"] for row in ledger.unfinished())
+        events = ledger.events(running)
+        for event in events[seen:]:
+            detail = "; ".join(f"{name} {value}" for name, value in event["detail"].items() if value not in ("", None) and name not in ("state", "drained"))
+            at = time.strftime("%H:%M:%S", time.localtime(event["at"]))
+            say(f"{at}  {event['host'] or 'rollout'}  {event['event']}" + (f"  {detail}" if detail else ""))
+        seen = len(events)
+        if not lives:
+            return
+        sleep(0.5)
 
 
 def status_text(app: str, status: t.Mapping[str, t.Any]) -> str:

@@ -7,11 +7,10 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
-from ansible_collections.seamless.rollout.plugins.plugin_utils._gatekeeper import Gatekeeper
+from ansible_collections.seamless.rollout.plugins.plugin_utils._gatekeeper import Gatekeeper, Go
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction, plain
 from ansible_collections.seamless.rollout.plugins.plugin_utils._reach import TaskReach
@@ -38,16 +37,17 @@ class ActionModule(LightAction):
         alive = {str(host) for host in task_vars["ansible_play_hosts"]}
         if step in ("open", "slot"):
             gatekeeper = Gatekeeper(conductor, TaskReach(self, facts, task_vars), self._say(hosts))
-            try:
-                if step == "slot":
+            if step == "slot":
+                try:
                     go = gatekeeper.take_slot(hosts[0], alive, args["tries"])
-                    return {**result, "proceed": go.proceed, "again": go.again, "tries": args["tries"] + 1}
-                result.update(hosts=hosts, proceed=gatekeeper.open_batch(hosts, undo=undo))
-            except SeamlessError as exc:
-                if step == "slot":
+                except SeamlessError as exc:
+                    # No failure of the task: without any host left the playbook would end here, without a report.
                     conductor.failed(hosts[0], "Wait for a slot", {"msg": str(exc)}, undo=undo)
                     conductor.restored(hosts[0])
-                raise AnsibleActionFail(str(exc)) from exc
+                    self._display.warning(f"{hosts[0]}: {exc}")
+                    go = Go(False)
+                return {**result, "proceed": go.proceed, "again": go.again, "tries": args["tries"] + 1}
+            result.update(hosts=hosts, proceed=gatekeeper.open_batch(hosts, undo=undo))
             if result["proceed"]:
                 return result
         elif step == "staged":

@@ -23,7 +23,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _steps
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir, process_start
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import Plan, make_plan
-from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import DEFAULTS, Settings, read_settings
+from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
 
 if t.TYPE_CHECKING:
     from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
@@ -317,6 +317,3 @@ class Planner:
 
 def _refusal(findings: preflight.Findings) -> str:
     return "The rollout was refused, nothing was touched:\n" + "\n".join(f"- {problem}" for problem in findings.problems)
-
-
-__all__ = ["DEFAULTS", "Planner"]

@@ -38,7 +38,7 @@ def settings(**changes: t.Any) -> Settings:
         ({"max_unavailable": "some"}, "whole number of hosts"),
         ({"max_fail": -1}, "rollout_max_fail"),
         ({"on_failure": "rolback"}, "nearest: rollback"),
-        ({"pace": "window"}, "use one of batch"),
+        ({"pace": "windows"}, "use one of batch, window (nearest: window)"),
         ({"keep_releases": 0}, "rollout_keep_releases is 0"),
         ({"bake_seconds": "soon"}, "number of seconds"),
         ({"hooks": {"after_swich": []}}, "Did you mean after_switch"),

@@ -282,7 +282,8 @@ class _Tier:
             position = 0
             while position < len(group):
                 size = self._held(sizes, slots)
-                names, weight = [], 0
+                names: list[str] = []
+                weight = 0
                 for host in group[position:position + size]:
                     if names and weight + host.weight > slots:
                         size = len(names)

@@ -189,11 +189,13 @@ def _open(windows: t.Sequence[Window], now: datetime.datetime) -> bool:
 
 def _next_change(windows: t.Sequence[Window], now: datetime.datetime) -> datetime.datetime | None:
     is_open = _open(windows, now)
-    edge: datetime.datetime | None = now
+    edge = now
     for dummy in range(_EDGES):
         edges = [found for found in (window.next_edge(edge) for window in windows) if found]
-        edge = min(edges, default=None)
-        if edge is None or _open(windows, edge) != is_open:
+        if not edges:
+            return None
+        edge = min(edges)
+        if _open(windows, edge) != is_open:
             return edge
     return None
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report import table
@@ -91,7 +92,7 @@ def _limits(facts: Facts, plan: Plan) -> str:
 
 
 def _bake_lines(facts: Facts, plan: Plan) -> list[str]:
-    seconds = list(dict.fromkeys(facts["hosts"][name]["bake_seconds"] for name in plan.order))
+    seconds = [number for number, dummy in itertools.groupby(facts["hosts"][name]["bake_seconds"] for name in plan.order)]
     return [f"  watched in rotation: {', then '.join(duration(number) for number in seconds)}"] if any(seconds) else []
 
 

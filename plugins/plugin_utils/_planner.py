@@ -198,7 +198,7 @@ class Planner:
         except SeamlessError as exc:
             findings.problems.append(str(exc))
             raise SeamlessError(_plan_text.refusal(findings.problems)) from exc
-        lost = [view.name for view in views if not view.reachable]
+        lost = [view.name for view in views if not view.reachable and is_unreachable(surveys.get(view.name, {}))]
         if lost and len(lost) > plan.max_fail:
             findings.problems.append(
                 f"{', '.join(lost)} can't be reached and rollout_max_fail is {values.get('rollout_max_fail', 0)}: repair them, leave them "

@@ -29,19 +29,24 @@ def host_traits(settings: Settings, zone: t.Any) -> Traits:
 
 
 def sort_into_tiers(traits: t.Mapping[str, Traits], tiers: t.Sequence[str], groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:
-    """Write the tier of every host into *traits*; return a sentence for each group that is not there and each host without exactly one."""
+    """Write the tier of every host into *traits*; return what is wrong with groups and hosts."""
     problems = []
     for tier in tiers:
         if tier not in groups:
             near = difflib.get_close_matches(tier, list(groups), n=1)
             problems.append(f"rollout_tiers names {tier!r}, which is no group of the inventory." + (f" Did you mean {near[0]}?" if near else ""))
     members = {tier: set(groups.get(tier, ())) for tier in tiers}
+    strays: dict[str, list[str]] = {}
     for host, entry in traits.items():
         found = [tier for tier in tiers if host in members[tier]]
         entry["tier"] = found[0] if found else ""
-        if tiers and not problems and len(found) != 1:
-            where = f"in {' and '.join(found)}" if found else f"in none of {', '.join(tiers)}"
-            problems.append(f"rollout_tiers: {host} is {where}. Each host of the rollout must be in exactly one of the groups.")
+        if tiers and len(found) != 1:
+            strays.setdefault(f"in {' and '.join(found)}" if found else f"in none of {', '.join(tiers)}", []).append(host)
+    if not problems:
+        problems = [
+            f"rollout_tiers: {', '.join(hosts)} {'is' if len(hosts) == 1 else 'are'} {where}. Each host of the rollout must be in exactly one of the groups."
+            for where, hosts in strays.items()
+        ]
     return problems
 
 

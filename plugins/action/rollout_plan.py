@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 from ansible.errors import AnsibleActionFail
@@ -11,6 +12,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
+from ansible_collections.seamless.rollout.plugins.plugin_utils._plan_text import refusal_public
 from ansible_collections.seamless.rollout.plugins.plugin_utils._planner import Planner
 from ansible_collections.seamless.rollout.plugins.plugin_utils._steps import search_places
 
@@ -32,7 +34,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "show_only": {"type": "bool", "default": False},
             }
         )
-        planner = Planner(HostVariables(self, task_vars), check_mode=bool(self._task.check_mode), show_only=args["show_only"])
+        variables = HostVariables(self, task_vars)
+        planner = Planner(variables, check_mode=bool(self._task.check_mode), show_only=args["show_only"])
+        as_json = variables.get(str(task_vars["inventory_hostname"]), "rollout_plan_format") == "json"
         try:
             if args["step"] == "read":
                 facts = planner.read(
@@ -40,29 +44,47 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     places=search_places(task_vars),
                 )
             else:
-                facts = self._plan(planner, task_vars, plain(args["balancers"]), result)
+                facts = self._plan(planner, variables, task_vars, plain(args["balancers"]), result, as_json=as_json)
         except SeamlessError as exc:
+            if as_json:
+                self._show_json(refusal_public({"mode": args["mode"]}, str(exc)))
             raise AnsibleActionFail(str(exc)) from exc
         result["ansible_facts"] = {"seamless_rollout": facts}
         return result
 
     def _plan(
-        self, planner: Planner, task_vars: dict[str, t.Any], balancers: list[dict[str, t.Any]], result: dict[str, t.Any]
+        self,
+        planner: Planner,
+        variables: HostVariables,
+        task_vars: dict[str, t.Any],
+        balancers: list[dict[str, t.Any]],
+        result: dict[str, t.Any],
+        *,
+        as_json: bool,
     ) -> dict[str, t.Any]:
         facts = plain(task_vars["hostvars"]["localhost"]["seamless_rollout"])
         try:
-            surveys = {host: self._survey(task_vars, host) for host in task_vars["ansible_play_hosts_all"]}
+            surveys = {host: self._survey(variables, host) for host in task_vars["ansible_play_hosts_all"]}
             facts = planner.plan(facts, surveys=surveys, balancers=balancers)
         except SeamlessError as exc:
             # Not a failure yet: every host has to give its lock back first.
+            if as_json:
+                self._show_json(refusal_public(facts, str(exc)))
             return planner.refuse(facts, str(exc))
-        self._display.display(planner.text)
+        if as_json:
+            self._show_json(planner.public)
+        else:
+            self._display.display(planner.text)
         result["msg"] = planner.text
         result["plan"] = planner.public
-        return facts
+        return planner.refuse(facts, planner.closed) if planner.closed else facts
+
+    def _show_json(self, data: dict[str, t.Any]) -> None:
+        """Print *data* from a line ``{`` to a line ``}``: nothing else in Ansible's output is such a line."""
+        self._display.display(json.dumps(data, indent=2))
 
     @staticmethod
-    def _survey(task_vars: dict[str, t.Any], host: str) -> dict[str, t.Any]:
+    def _survey(variables: HostVariables, host: str) -> dict[str, t.Any]:
         """Return what the host answered; a host that was lost before it could answer says so itself."""
-        answer = task_vars["hostvars"][host].get("__rollout_survey")
+        answer = variables.raw(host).get("__rollout_survey")
         return {"failed": True, "msg": "The host gave no answer."} if answer is None else t.cast("dict[str, t.Any]", plain(answer))

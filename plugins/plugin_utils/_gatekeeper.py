@@ -190,6 +190,8 @@ def _window_of(facts: t.Mapping[str, t.Any]) -> window.Window:
         steps={host: int(hosts[host]["step"]) for host in facts["order"]},
         caps={host: int(hosts[host]["cap"]) for host in facts["order"]},
         weights={host: int(hosts[host]["weight"]) for host in hosts},
+        zones={host: str(hosts[host]["zone"]) for host in hosts},
+        slots={host: int(hosts[host]["slots"]) for host in hosts},
         max_parallel=int(facts["max_parallel"]),
         max_unavailable=int(facts["max_unavailable"]),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
+from ansible_collections.seamless.rollout.plugins.plugin_utils._templates import fingerprint, is_static
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
@@ -24,35 +25,63 @@ class HostVariables:
     def __init__(self, action: ActionBase, task_vars: t.Mapping[str, t.Any]) -> None:
         self._templar = action._templar
         self._task_vars = task_vars
-        self._first = self._raw(task_vars["inventory_hostname"])
+        self._raw: dict[str, t.Mapping[str, t.Any]] = {}
+        self._known: dict[t.Any, t.Any] = {}
+        first = self.raw(task_vars["inventory_hostname"])
+        # What the play and its roles say. The first host's own variables are no other host's.
+        self._play = {
+            name: value
+            for name, value in task_vars.items()
+            if name.startswith("rollout_") and not (name in first and (first[name] is value or first[name] == value))
+        }
+        self._over = {name for name in self._play if name in first}
 
-    def _raw(self, host: str) -> t.Mapping[str, t.Any]:
-        raw: t.Mapping[str, t.Any] = self._task_vars["hostvars"].raw_get(host)
-        return raw
+    def raw(self, host: str) -> t.Mapping[str, t.Any]:
+        """Return the untemplated variables of *host* itself, facts and registered results included."""
+        if host not in self._raw:
+            self._raw[host] = self._task_vars["hostvars"].raw_get(host)
+        return self._raw[host]
 
     def variables(self, host: str, **overrides: t.Any) -> dict[str, t.Any]:
         """Return the untemplated variables of *host*, play variables and role defaults included."""
-        variables = dict(self._raw(host))
+        variables = dict(self.raw(host))
         variables["hostvars"] = self._task_vars["hostvars"]
-        for name, value in self._task_vars.items():
-            if not name.startswith("rollout_"):
-                continue
-            of_the_play = name not in variables or (name in self._first and self._first[name] is not value and self._first[name] != value)
-            if of_the_play:
+        for name, value in self._play.items():
+            if name not in variables or name in self._over:
                 variables[name] = value
         return {**variables, **overrides}
 
     def get(self, host: str, name: str, **overrides: t.Any) -> t.Any:
         """Return variable *name* as *host* sees it, templated with *overrides* in force, or None when it isn't set."""
+        own = self.raw(host)
+        if not overrides and name not in self._play and (name not in own or is_static(own[name])):
+            return plain(own.get(name))
         variables = self.variables(host, **overrides)
         if name not in variables:
             return None
-        return plain(self._templar.copy_with_new_env(available_variables=variables).template(variables[name]))
+        return self._value(variables, [name])[name]
 
     def all_rollout(self, host: str) -> dict[str, t.Any]:
         """Return every ``rollout_*`` variable of *host*, templated. Health checks are left out: they may name later facts."""
         variables = self.variables(host)
-        templar = self._templar.copy_with_new_env(available_variables=variables)
-        return {
-            name: plain(templar.template(value)) for name, value in variables.items() if name.startswith("rollout_")
-        }
+        return self._value(variables, [name for name in variables if name.startswith("rollout_")])
+
+    def _value(self, variables: dict[str, t.Any], names: t.Sequence[str]) -> dict[str, t.Any]:
+        """Template *names*; what depends on nothing that differs between two hosts is templated for the first of them only."""
+        templar = None
+        values = {}
+        for name in names:
+            raw = variables[name]
+            if is_static(raw):
+                values[name] = plain(raw)
+                continue
+            key = fingerprint(raw, variables)
+            if key is None or key not in self._known:
+                templar = templar or self._templar.copy_with_new_env(available_variables=variables)
+                value = plain(templar.template(raw))
+                if key is None:
+                    values[name] = value
+                    continue
+                self._known[key] = value
+            values[name] = plain(self._known[key])
+        return values

@@ -9,11 +9,15 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 Amount = t.Union[int, str]
+
+DEFAULT_BATCH: tuple[Amount, ...] = (1, "25%", "50%")
+PER_ZONE = "per_zone"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +30,17 @@ class HostView:
     serving: bool = True
     drained_by_us: bool = False
     reachable: bool = True
+    zone: str = ""
+    weight: int = 1
+    late: bool = False
+    tier: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
+    """``stages`` are the hosts between two barriers; ``batches`` subdivide them. ``caps`` says of each host how many may be under way
+    with it, as ``slots`` says how much weight may be out of service."""
+
     order: list[str]
     batches: list[list[str]]
     canary: list[str]
@@ -38,6 +49,11 @@ class Plan:
     unavailable: list[str]
     max_unavailable: int
     max_fail: int
+    stages: list[list[str]]
+    max_parallel: int
+    caps: dict[str, int]
+    slots: dict[str, int]
+    unreachable: list[str]
 
     @property
     def serial(self) -> list[int]:
@@ -80,85 +96,256 @@ def budget(max_unavailable: Amount, min_available: Amount | None, total: int, no
     return total - floor
 
 
-def choose_canaries(canary: int | str | list[str], candidates: t.Sequence[HostView], names: t.Container[str]) -> list[str]:
-    """Return the canary hosts: the named ones, or the first serving ones in inventory order. A broken host never is one."""
-    if isinstance(canary, list):
-        unknown = [name for name in canary if name not in names]
-        if unknown:
-            raise SeamlessError(f"rollout_canary names {', '.join(unknown)}: not among the hosts of this rollout. Name hosts of rollout_hosts.")
-        pending = {host.name for host in candidates}
-        return [name for name in canary if name in pending]
-    number = resolve_amount(canary, len(candidates), up=True)
-    return [host.name for host in candidates if host.serving][:number]
+def zone_order(zones: t.Mapping[str, str], listed: t.Sequence[str]) -> list[str]:
+    """Return the zones in the order in which they are rolled: as *listed*, or as they first appear. *zones* holds each host's own.
+
+    Raises SeamlessError where only some hosts have a zone, or have one that is not *listed*.
+    """
+    found = list(dict.fromkeys(zone for zone in zones.values() if zone))
+    without = [host for host, zone in zones.items() if not zone]
+    if found and without:
+        raise SeamlessError(
+            f"zone is not set for {', '.join(without)}, but other hosts have one ({', '.join(found)}): set it for every host of the rollout, "
+            "or for none."
+        )
+    if not listed or not found:
+        return found
+    stray = [f"{host} is in {zone!r}" for host, zone in zones.items() if zone not in listed]
+    if stray:
+        raise SeamlessError(f"rollout_zones is {list(listed)!r}, but {', '.join(stray)}. Name every zone, or leave rollout_zones out.")
+    return [zone for zone in dict.fromkeys(listed) if zone in found]
+
+
+def zone_budget(amount: Amount, totals: t.Mapping[str, int]) -> dict[str, int]:
+    """Return how much of each zone may be out of service at once; *totals* are the zones' sizes. Refuse a floor that leaves nothing."""
+    floors = {zone: resolve_amount(amount, total, up=True) for zone, total in totals.items()}
+    stuck = [zone for zone, floor in floors.items() if floor >= totals[zone]]
+    if stuck:
+        smallest = min(totals, key=lambda zone: totals[zone])
+        most = totals[smallest] - 1
+        raise SeamlessError(
+            f"rollout_zone_min_available is {amount!r}: in {', '.join(f'zone {zone} {floors[zone]} of {totals[zone]}' for zone in stuck)} would have "
+            f"to stay up, so no host there could ever be updated. Use at most {most} ({100 * most // totals[smallest]}%), for zone {smallest}."
+        )
+    return {zone: totals[zone] - floor for zone, floor in floors.items()}
+
+
+def choose_canaries(canary: int | str | list[str], candidates: t.Sequence[HostView], notes: list[str]) -> list[str]:
+    """Return the canary hosts: the named ones, one a zone, or the first ones. A host that is out of service or late never is one.
+
+    Inventory order, not chance: the operator knows which host it will be, and a new run chooses the same.
+    """
+    fit = [host for host in candidates if host.serving and not host.late]
+    if canary == PER_ZONE:
+        first: dict[str, str] = {}
+        for host in fit:
+            first.setdefault(host.zone, host.name)
+        return list(first.values())
+    if not isinstance(canary, list):
+        return [host.name for host in fit][:resolve_amount(canary, len(candidates), up=True)]
+    pending = {host.name: host for host in candidates}
+    named = [pending[name] for name in canary if name in pending]
+    chosen = [host.name for host in named if host.serving]
+    broken = [host.name for host in named if not host.serving]
+    if broken:
+        chosen = chosen or [host.name for host in fit][:1]
+        notes.append(f"rollout_canary names {', '.join(broken)}, out of service now: {', '.join(chosen) or 'no host'} is the canary instead.")
+    return chosen
+
+
+def _check_canary(canary: int | str | list[str], hosts: t.Sequence[HostView]) -> None:
+    if canary == PER_ZONE and not any(host.zone for host in hosts):
+        raise SeamlessError("rollout_canary is 'per_zone', but no host has a zone: set the variable zone for every host, or use a number such as 1.")
+    if not isinstance(canary, list):
+        return
+    names = {host.name: host for host in hosts}
+    unknown = [name for name in canary if name not in names]
+    if unknown:
+        raise SeamlessError(f"rollout_canary names {', '.join(unknown)}: not among the hosts of this rollout. Name hosts of rollout_hosts.")
+    late = [name for name in canary if names[name].late]
+    if late:
+        raise SeamlessError(f"rollout_canary names {', '.join(late)}, where rollout_late is true: a canary goes first. Name another host.")
 
 
 def make_plan(
     hosts: t.Sequence[HostView],
     *,
-    batch: t.Sequence[Amount],
+    batch: t.Sequence[Amount] | None,
     canary: int | str | list[str],
     max_unavailable: Amount,
     min_available: Amount | None = None,
     max_parallel: int | None = None,
     max_fail: Amount = 0,
+    zones: t.Sequence[str] = (),
+    zone_min_available: Amount | None = None,
+    tiers: t.Sequence[str] = (),
 ) -> Plan:
-    """Order the hosts and cut them into batches.
+    """Order the hosts and cut them into stages and batches.
 
-    Order: canaries, then hosts that are out of service already (they cost no capacity), then the rest as in the inventory.
-    The exception: when the hosts already out use up the whole budget, they go first, since no canary could be drained.
-    Batch sizes are read from left to right, the last one repeats, percentages are of all hosts; no batch exceeds
-    *max_parallel* or the availability budget. Raises SeamlessError for amounts that can't work.
+    Each of the *tiers* is rolled like a fleet of its own, after the one before. In a tier: canaries, then hosts that are out of service
+    already (they cost no capacity), then the rest zone by zone as in the inventory, then the late ones. The exception: when the
+    hosts already out use up the whole budget, they go first, since no canary could be drained.
+    Batch sizes are read from left to right, the last one repeats, percentages are of all hosts (of the tier); no batch exceeds
+    *max_parallel* or the availability budget. Without sizes, batches double from one zone to the next where there are zones.
+    Raises SeamlessError for amounts that can't work.
     """
     notes: list[str] = []
-    total = len(hosts)
-    allowed = budget(max_unavailable, min_available, total, notes)
-    skipped = {host.name: host.skip for host in hosts if host.skip}
-    pending = [host for host in hosts if not host.skip and host.reachable]
-    broken = [host.name for host in pending if not host.serving]
-    canaries = choose_canaries(canary, pending, {host.name for host in hosts})
-    down = [host.name for host in hosts if not host.serving or not host.reachable]
-    rest = [host.name for host in pending if host.name not in canaries and host.name not in broken]
-    broken = [name for name in broken if name not in canaries]
-    cap = min(allowed, max_parallel or allowed)
-    batches: list[list[str]] = []
-    if canaries and broken and len(down) >= allowed:
-        notes.append(
-            f"{len(down)} of {total} hosts are out of service, as many as may be at once: they are updated before the canary."
+    _check_canary(canary, hosts)
+    zone_order({host.name: host.zone for host in hosts}, zones)
+    if zone_min_available is not None and not any(host.zone for host in hosts):
+        raise SeamlessError(
+            f"rollout_zone_min_available is {zone_min_available!r}, but no host has a zone: set the variable zone for every host, or use rollout_min_available."
         )
-        batches += _cut(broken, batch, cap, total, notes)
-        broken = []
-    if canaries:
-        batches += _cut(canaries, [len(canaries)], cap, total, notes)
-    batches += _cut(broken + rest, _sizes_after_canary(batch, bool(canaries)), cap, total, notes)
+    parts = []
+    for tier in tiers or [""]:
+        members = [host for host in hosts if not tiers or host.tier == tier]
+        if members:
+            parts.append(_Tier(members, notes, batch, canary, zones).plan(max_unavailable, min_available, max_parallel, zone_min_available))
+    stages = [stage for part in parts for stage in part.stages]
+    batches = [names for stage in stages for names in stage]
     return Plan(
-        order=[name for part in batches for name in part],
+        order=[name for names in batches for name in names],
         batches=batches,
-        canary=canaries,
-        skipped=skipped,
+        canary=[name for part in parts for name in part.canaries],
+        skipped={host.name: host.skip for host in hosts if host.skip},
         notes=list(dict.fromkeys(notes)),
-        unavailable=down,
-        max_unavailable=allowed,
-        max_fail=resolve_amount(max_fail, total),
+        unavailable=[host.name for host in hosts if not host.serving or not host.reachable],
+        max_unavailable=min((part.allowed for part in parts), default=0),
+        max_fail=resolve_amount(max_fail, len(hosts)),
+        stages=[[name for names in stage for name in names] for stage in stages],
+        max_parallel=max((part.cap for part in parts), default=0),
+        caps={name: cap for part in parts for name, cap in part.caps.items()},
+        slots={name: slots for part in parts for name, slots in part.slots.items()},
+        unreachable=[host.name for host in hosts if not host.reachable],
     )
 
 
-def _sizes_after_canary(batch: t.Sequence[Amount], canary: bool) -> t.Sequence[Amount]:
-    """A list that starts with 1 means the canary by it: don't send a second host alone after the canary."""
-    if canary and len(batch) > 1 and str(batch[0]) == "1":
-        return batch[1:]
-    return batch
+class _Tier:
+    """Orders and cuts the hosts of one tier."""
+
+    def __init__(
+        self, hosts: t.Sequence[HostView], notes: list[str], batch: t.Sequence[Amount] | None, canary: int | str | list[str], zones: t.Sequence[str]
+    ) -> None:
+        self.hosts = hosts
+        self.notes = notes
+        self.zones = zone_order({host.name: host.zone for host in hosts}, zones) or [""]
+        self.sizes = batch or (None if self.zones != [""] else DEFAULT_BATCH)
+        self.pending = [host for zone in self.zones for host in hosts if host.zone == zone and not host.skip and host.reachable]
+        self.canaries = choose_canaries(canary, self.pending, notes)
+        self.stages: list[list[list[str]]] = []
+        self.caps: dict[str, int] = {}
+        self.slots: dict[str, int] = {}
+
+    def plan(self, max_unavailable: Amount, min_available: Amount | None, max_parallel: int | None, zone_min_available: Amount | None) -> _Tier:
+        total = sum(host.weight for host in self.hosts)
+        self.allowed = budget(max_unavailable, min_available, total, self.notes)
+        self.cap = min(self.allowed, max_parallel or self.allowed)
+        sizes = {zone: sum(host.weight for host in self.hosts if host.zone == zone) for zone in dict.fromkeys(host.zone for host in self.pending)}
+        self.per_zone = {} if zone_min_available is None else zone_budget(zone_min_available, sizes)
+        by_name = {host.name: host for host in self.pending}
+        canaries = [by_name[name] for name in self.canaries]
+        broken = [host for host in self.pending if not host.serving]
+        down = [host for host in self.hosts if not host.serving or not host.reachable]
+        first: list[HostView] = []
+        if canaries and broken and sum(host.weight for host in down) >= self.allowed:
+            self.notes.append(
+                f"{len(down)} of {len(self.hosts)} hosts are out of service, as many as may be at once: they are updated before the canary."
+            )
+            first = broken
+        gone = {host.name for host in [*canaries, *first]}
+        rest = [host for host in self.pending if host.name not in gone]
+        usual = [host for host in rest if not host.late]
+        self._cut(self._by_zone(first), _Sizes(self.sizes, len(self.hosts)))
+        self._cut(self._by_zone(canaries), _Sizes([len(canaries)], len(self.hosts)))
+        sizes_left = _Sizes(self.sizes, len(self.hosts), canary=bool(canaries))
+        self._cut(
+            self._merged(self._by_zone([host for host in usual if not host.serving]), self._by_zone([host for host in usual if host.serving])), sizes_left
+        )
+        self._cut(self._by_zone([host for host in rest if host.late]), sizes_left)
+        return self
+
+    def _by_zone(self, hosts: t.Sequence[HostView]) -> list[list[HostView]]:
+        groups = ([host for host in hosts if host.zone == zone] for zone in self.zones)
+        return [group for group in groups if group]
+
+    @staticmethod
+    def _merged(broken: list[list[HostView]], rest: list[list[HostView]]) -> list[list[HostView]]:
+        if broken and rest and broken[-1][0].zone == rest[0][0].zone:
+            return [*broken[:-1], broken[-1] + rest[0], *rest[1:]]
+        return broken + rest
+
+    def _cut(self, groups: list[list[HostView]], sizes: _Sizes) -> None:
+        """Make a stage of each of *groups*, and cut it into batches that stay within the limits."""
+        for group in groups:
+            slots = min(self.allowed, self.per_zone.get(group[0].zone, self.allowed))
+            stage = []
+            position = 0
+            while position < len(group):
+                size = self._held(sizes, slots)
+                names: list[str] = []
+                weight = 0
+                for host in group[position:position + size]:
+                    if names and weight + host.weight > slots:
+                        size = len(names)
+                        break
+                    names.append(host.name)
+                    weight += host.weight
+                if weight > slots:
+                    self.notes.append(f"{names[0]} weighs {weight}, and {slots} may be out of service at once: it goes alone.")
+                self.caps.update(dict.fromkeys(names, size))
+                self.slots.update(dict.fromkeys(names, slots))
+                stage.append(names)
+                position += len(names)
+                sizes.next(full=len(names) == size)
+            self.stages.append(stage)
+
+    def _held(self, sizes: _Sizes, slots: int) -> int:
+        size, written = sizes.now(self.notes)
+        most = min(self.cap, slots)
+        if size > most and written is not None:
+            by = "rollout_max_unavailable and rollout_max_parallel" if most == self.cap else "rollout_zone_min_available"
+            self.notes.append(f"rollout_batch {written} means {size} hosts: held to {most} by {by}.")
+        sizes.limit(most)
+        return min(size, most)
 
 
-def _cut(names: t.Sequence[str], sizes: t.Sequence[Amount], cap: int, total: int, notes: list[str]) -> list[list[str]]:
-    batches = []
-    position = index = 0
-    while position < len(names):
-        written = sizes[min(index, len(sizes) - 1)]
-        size = at_least_one(written, total, "rollout_batch", notes)
-        if size > cap:
-            notes.append(f"rollout_batch {written} means {size} hosts: held to {cap} by rollout_max_unavailable and rollout_max_parallel.")
-            size = cap
-        batches.append(list(names[position:position + size]))
-        position += size
-        index += 1
-    return batches
+class _Sizes:
+    """The sizes of the batches, as written or doubling."""
+
+    def __init__(self, written: t.Sequence[Amount] | None, total: int, *, canary: bool = False) -> None:
+        # A list that starts with 1 means the canary by it: don't send a second host alone after the canary.
+        self._written = written[1:] if written and canary and len(written) > 1 and str(written[0]) == "1" else written
+        self._total = total
+        self._index = 0
+        self._size = 2 if canary else 1
+
+    def now(self, notes: list[str]) -> tuple[int, Amount | None]:
+        """Return the size of the next batch, and how it is written."""
+        if self._written is None:
+            return self._size, None
+        written = self._written[min(self._index, len(self._written) - 1)]
+        return at_least_one(written, self._total, "rollout_batch", notes), written
+
+    def limit(self, most: int) -> None:
+        self._size = max(1, min(self._size, most))
+
+    def next(self, *, full: bool) -> None:
+        """Go on to the next size. A batch that ended for want of hosts proves nothing about a larger one."""
+        self._index += 1
+        if full:
+            self._size *= 2
+
+
+def estimate(plan: Plan, *, seconds: float, bake: t.Mapping[str, float], pace: str) -> float:
+    """Return how many seconds the hosts of *plan* take when each takes *seconds* and then stays under watch for its *bake*."""
+    if pace != "window":
+        return sum(seconds + max(bake.get(name, 0.0) for name in names) for names in plan.batches)
+    clock = 0.0
+    for stage in plan.stages:
+        running: list[float] = []
+        for name in stage:
+            while len(running) >= plan.caps[name]:
+                clock = max(clock, heapq.heappop(running))
+            heapq.heappush(running, clock + seconds + bake.get(name, 0.0))
+        clock = max(running)
+    return clock

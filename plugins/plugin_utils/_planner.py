@@ -8,27 +8,28 @@
 
 from __future__ import annotations
 
+import datetime
 import getpass
-import os
 import platform
-import secrets
-import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _plan_text, _steps, _traits, _windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as report
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _steps
-from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir, process_start
+from ansible_collections.seamless.rollout.plugins.plugin_utils._history import read_history
+from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import begin, identify
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
-from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import Plan, make_plan
-from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import DEFAULTS, Settings, read_settings
+from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import Plan, estimate, make_plan, zone_order
+from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
 
 if t.TYPE_CHECKING:
     from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
 
 Facts = t.Dict[str, t.Any]
+
+_PASS = "If it has to be now, set rollout_override to the reason: it is shown and recorded."
 
 
 class Planner:
@@ -39,10 +40,18 @@ class Planner:
         self._dry = check_mode or show_only
         self.text = ""
         self.public: dict[str, t.Any] = {}
+        self.closed = ""
 
     def _settings(self, mode: str, host: str) -> tuple[Settings, dict[str, t.Any]]:
         values = self._variables.all_rollout(host)
         return read_settings(values, mode), values
+
+    def _traits(self, host: str, mode: str, values: dict[str, t.Any], *, name: bool) -> _traits.Traits:
+        """Check the variables of one host; return its place in the plan. What is wrong with it alone is said with its *name*."""
+        try:
+            return _traits.host_traits(read_settings(values, mode), self._variables.get(host, "zone"))
+        except SeamlessError as exc:
+            raise SeamlessError("\n".join(f"{host}: {line}" for line in str(exc).splitlines()) if name else str(exc)) from exc
 
     def read(self, mode: str, *, targets: list[str], groups: t.Mapping[str, t.Sequence[str]], places: t.Sequence[str]) -> Facts:
         """Check every variable of every host, pin the source, and name the rollout. Touches no host."""
@@ -51,15 +60,19 @@ class Planner:
         problems: list[str] = []
         calls: dict[str, list[dict[str, t.Any]]] = {}
         steps: dict[str, str] = {}
+        traits: dict[str, _traits.Traits] = {}
         for host in targets:
             host_values = values if host == targets[0] else self._variables.all_rollout(host)
-            if host != targets[0]:
-                read_settings(host_values, mode)
+            traits[host] = self._traits(host, mode, host_values, name=host != targets[0])
             steps.update(_steps.named_steps(host_values))
             calls[host] = preflight.expand_balancers(host, host_values.get("rollout_balancers") or [], groups)
         problems += preflight.unknown_machines(calls, set(groups.get("all", [])))
         files, missing = _steps.find_steps(steps, places)
-        problems += missing
+        problems += missing + _traits.sort_into_tiers(traits, settings.tiers, groups)
+        try:
+            zone_order({host: entry["zone"] for host, entry in traits.items()}, settings.zones)
+        except SeamlessError as exc:
+            problems.append(str(exc))
         if settings.mode in ("release", "preview") and settings.source is None:
             problems.append(
                 "rollout_source is not set: say where the release comes from, for example "
@@ -67,7 +80,8 @@ class Planner:
             )
         if problems:
             raise SeamlessError("\n".join(problems))
-        rollout_id, dead = self._identity(settings, state_dir)
+        gate = self._gate(settings)
+        rollout_id, dead = identify(settings, state_dir)
         resolved: dict[str, t.Any] = {}
         if settings.source is not None and settings.mode in ("release", "preview") and source.fetched_by_host(settings.source):
             source.validate_source(settings.source)
@@ -91,6 +105,8 @@ class Planner:
             "progress_deadline": settings.progress_deadline,
             "takeover": dead,
             "targets": targets,
+            "traits": traits,
+            **gate,
             "calls": calls,
             "files": files,
             "balancers": preflight.distinct_balancers(calls),
@@ -100,6 +116,8 @@ class Planner:
             "roll_hosts": [],
             "window_hosts": [],
             "serial": [1],
+            "order": [],
+            "stages": [],
             "undo_hosts": [],
             "undo_serial": [1],
             "finish_hosts": [],
@@ -109,7 +127,24 @@ class Planner:
         }
         if not self._dry:
             # Before the lock is taken, so that a lock whose rollout died while it was planned can be told from a living one.
-            self._begin(facts, settings)
+            begin(facts, settings)
+        return facts
+
+    def _gate(self, settings: Settings) -> Facts:
+        """Return whether windows and blockers forbid a rollout now. Raises SeamlessError if so, unless this only shows the plan.
+
+        A rollback is the way out of trouble: neither a freeze nor the alarm that it answers to may stand in its way.
+        """
+        facts: Facts = {
+            "windows": settings.windows, "blockers": settings.blockers, "override": settings.override, "closed": [], "windows_now": "",
+        }
+        if settings.mode == "rollback":
+            return {**facts, "windows": [], "blockers": [], "override": ""}
+        now = datetime.datetime.now(datetime.timezone.utc)
+        facts["windows_now"] = _windows.judge(settings.windows, now).why
+        facts["closed"] = _blockers.what_forbids(settings.windows, settings.blockers, now)
+        if facts["closed"] and not settings.override and not self._dry:
+            raise SeamlessError(_plan_text.refusal([*facts["closed"], _PASS]))
         return facts
 
     def refuse(self, facts: Facts, why: str) -> Facts:
@@ -117,17 +152,6 @@ class Planner:
         if not self._dry:
             Ledger(facts["state_dir"]).set_state(facts["id"], "refused", halted=why)
         return {**facts, "refused": why}
-
-    def _identity(self, settings: Settings, state_dir: str) -> tuple[str, list[str]]:
-        """Return the id of this rollout, an interrupted one's where this goes on with it, and the ids that died here."""
-        new = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
-        if not os.path.exists(os.path.join(state_dir, "ledger.sqlite3")):
-            return new, []
-        ledger = Ledger(state_dir)
-        dead = [row for row in ledger.unfinished() if not row["alive"] and row["controller"] == platform.node()]
-        mine = [row["id"] for row in dead if row["release"] == settings.release and row["mode"] == settings.mode]
-        ended = [row["id"] for row in ledger.rollouts(limit=50) if row["finished_at"]]
-        return (mine[0] if mine else new), [row["id"] for row in dead] + ended
 
     def plan(self, facts: Facts, *, surveys: t.Mapping[str, dict[str, t.Any]], balancers: t.Sequence[dict[str, t.Any]]) -> Facts:
         """Judge what hosts and balancers answered and decide who is updated when. Raises SeamlessError to refuse."""
@@ -160,7 +184,9 @@ class Planner:
                 if target and settings.mode in ("release", "preview"):
                     preflight.check_immutable(host, survey, target, content, findings)
             may_skip = settings.mode in ("release", "rollback", "promote") and not settings.force
-            views.append(preflight.host_view(host, survey, rotation, target=target, content=content, may_skip=may_skip))
+            views.append(
+                preflight.host_view(host, survey, rotation, target=target, content=content, may_skip=may_skip, traits=facts["traits"][host])
+            )
         try:
             plan = make_plan(
                 views,
@@ -170,25 +196,34 @@ class Planner:
                 min_available=settings.min_available,
                 max_parallel=settings.max_parallel,
                 max_fail=settings.max_fail,
+                zones=settings.zones,
+                zone_min_available=settings.zone_min_available,
+                tiers=settings.tiers,
             )
         except SeamlessError as exc:
             findings.problems.append(str(exc))
-            raise SeamlessError(_refusal(findings)) from exc
-        lost = [view.name for view in views if not view.reachable]
+            raise SeamlessError(_plan_text.refusal(findings.problems)) from exc
+        lost = [view.name for view in views if not view.reachable and is_unreachable(surveys.get(view.name, {}))]
         if lost and len(lost) > plan.max_fail:
             findings.problems.append(
                 f"{', '.join(lost)} can't be reached and rollout_max_fail is {values.get('rollout_max_fail', 0)}: repair them, leave them "
                 f"out with --limit, or set rollout_max_fail to {len(lost)}."
             )
         if findings.problems:
-            raise SeamlessError(_refusal(findings))
+            raise SeamlessError(_plan_text.refusal(findings.problems))
         plan.notes.extend(dict.fromkeys(findings.notes))
+        if settings.mode == "rollback" and (settings.windows or settings.blockers):
+            plan.notes.append("rollout_windows and rollout_blockers don't hold up a rollback.")
         self._fill(facts, settings, plan, answers, rotations, target=target, content=content)
-        self.text = report.plan_text(facts, plan, settings, dry=self._dry)
-        self.public = report.plan_public(facts, plan)
+        self.text = _plan_text.plan_text(facts, plan, settings, dry=self._dry)
+        self.public = _plan_text.plan_public(facts, plan)
+        if facts["closed"] and not facts["override"]:
+            self.closed = _plan_text.refusal([*facts["closed"], _PASS])
         if not self._dry:
             ledger = Ledger(facts["state_dir"])
-            ledger.save_plan(facts["id"], {key: facts[key] for key in ("release", "hosts", "batches", "canary")})
+            ledger.save_plan(facts["id"], {key: facts[key] for key in ("release", "hosts", "batches", "stages", "canary", "override", "closed")})
+            if facts["override"]:
+                ledger.event(facts["id"], "override", reason=facts["override"], passed=facts["closed"])
         return facts
 
     def _answers(self, surveys: t.Mapping[str, dict[str, t.Any]], findings: preflight.Findings) -> dict[str, dict[str, t.Any]]:
@@ -203,13 +238,13 @@ class Planner:
     def _balancer_answers(
         self, facts: Facts, results: t.Sequence[dict[str, t.Any]], findings: preflight.Findings
     ) -> dict[str, dict[str, t.Any]]:
-        infos = {}
+        infos: dict[str, dict[str, t.Any]] = {}
         for call, answer in zip(facts["balancers"], results):
             if answer.get("failed") or answer.get("unreachable"):
                 findings.problems.append(f"balancer {call['delegate']}: {answer.get('msg', 'no answer')}")
                 infos[preflight.balancer_key(call)] = {"pools": [], "broken": True}
             else:
-                infos[preflight.balancer_key(call)] = answer
+                infos[preflight.balancer_key(call)] = preflight.Pools(answer)
                 findings.notes += [f"{call['delegate']}: {warning}" for warning in answer.get("hints") or []]
         return {key: info for key, info in infos.items() if not info.get("broken")}
 
@@ -252,6 +287,8 @@ class Planner:
         content: preflight.Content,
     ) -> None:
         known = Ledger(facts["state_dir"]).hosts(facts["id"]) if not self._dry else {}
+        steps = {host: number for number, stage in enumerate(plan.stages) for host in stage}
+        bakes = _traits.bakes(facts["traits"], settings, plan)
         for host in facts["targets"]:
             survey = answers.get(host)
             current = preflight.current_release(survey or {})
@@ -269,6 +306,11 @@ class Planner:
                 "stage": state == "pending" and settings.mode in ("release", "preview") and not staged,
                 "balancers": rotations[host].calls,
                 "drained": rotations[host].ours,
+                **{key: facts["traits"][host][key] for key in ("zone", "tier", "weight", "late")},
+                "step": steps.get(host, -1),
+                "cap": plan.caps.get(host, 1),
+                "slots": plan.slots.get(host, plan.max_unavailable),
+                "bake_seconds": bakes[host],
                 "releases": [
                     {"id": item.get("id"), "digest": item.get("digest"), "state": item.get("state")}
                     for item in (survey or {}).get("releases") or []
@@ -277,19 +319,17 @@ class Planner:
             }
             if settings.mode in ("rollback", "promote"):
                 facts["hosts"][host]["health"] = self._variables.get(host, "rollout_health", rollout_release=target) or []
+        del facts["traits"]
         facts["release"] = target
         facts["canary"] = plan.canary
         facts["max_fail"] = plan.max_fail
         facts["batches"] = plan.batches
+        facts["stages"] = plan.stages
+        facts["order"] = plan.order
+        facts["max_parallel"] = plan.max_parallel
+        facts["estimate"] = self._estimate(facts, settings, plan, bakes)
         facts["max_unavailable"] = plan.max_unavailable
         facts["on_failure"] = self._on_failure(settings, facts, plan)
-        facts["order"] = plan.order
-        facts["max_parallel"] = min(plan.max_unavailable, settings.max_parallel or plan.max_unavailable)
-        for batch in plan.batches:
-            for host in batch:
-                facts["hosts"][host].update(
-                    weight=1, step=0 if host in plan.canary or not plan.canary else 1, cap=len(batch), zone="", bake_seconds=settings.bake_seconds
-                )
         if self._dry:
             return
         facts["stage_hosts"] = [host for host in facts["targets"] if facts["hosts"][host]["stage"]]
@@ -299,37 +339,16 @@ class Planner:
         facts["preview_hosts"] = plan.order if settings.mode == "preview" else []
         facts["finish_hosts"] = [host for host in facts["targets"] if host in answers]
 
+    @staticmethod
+    def _estimate(facts: Facts, settings: Settings, plan: Plan, bakes: t.Mapping[str, float]) -> dict[str, t.Any] | None:
+        history = read_history(facts["state_dir"], facts["mode"])
+        if history is None:
+            return None
+        seconds = estimate(plan, seconds=history.seconds, bake=bakes, pace=settings.pace)
+        return {"seconds": round(seconds + history.around, 1), "host_seconds": round(history.seconds, 1), "rollouts": history.rollouts}
+
     def _on_failure(self, settings: Settings, facts: Facts, plan: Plan) -> str:
         if settings.on_failure == "rollback" and settings.mode not in ("release", "promote"):
             plan.notes.append(f"rollout_on_failure is rollback: there is no release to go back to in mode {settings.mode}, a failure stops.")
             return "stop"
         return settings.on_failure
-
-    def _begin(self, facts: Facts, settings: Settings) -> None:
-        ledger = Ledger(facts["state_dir"])
-        pid = os.getppid()
-        for dead in (row["id"] for row in ledger.unfinished() if row["id"] in facts["takeover"]):
-            if dead != facts["id"]:
-                ledger.set_state(dead, "superseded", halted=f"its process is gone; {facts['id']} took over")
-        ledger.begin(
-            {
-                "id": facts["id"],
-                "app": facts["app"],
-                "release": facts["release"],
-                "mode": facts["mode"],
-                "state": "planned",
-                "reason": settings.reason,
-                "owner": facts["owner"],
-                "controller": platform.node(),
-                "pid": pid,
-                "process_start": process_start(pid),
-                "started_at": time.time(),
-            }
-        )
-
-
-def _refusal(findings: preflight.Findings) -> str:
-    return "The rollout was refused, nothing was touched:\n" + "\n".join(f"- {problem}" for problem in findings.problems)
-
-
-__all__ = ["DEFAULTS", "Planner"]

@@ -63,6 +63,23 @@ def unknown_machines(calls_by_host: t.Mapping[str, t.Sequence[t.Mapping[str, t.A
     return sentences
 
 
+class Pools(t.Dict[str, t.Any]):
+    """A balancer's answer, with its members found by name, address and endpoint: each host of a large pool is looked for once."""
+
+    def __init__(self, info: t.Mapping[str, t.Any]) -> None:
+        super().__init__(info)
+        self.pairs = [(pool, entry) for pool in info.get("pools", []) for entry in pool["members"]]
+        self.names: dict[str, list[int]] = {}
+        self.addresses: dict[str, list[int]] = {}
+        self.endpoints: dict[tuple[str, int], list[int]] = {}
+        for number, (dummy, entry) in enumerate(self.pairs):
+            self.names.setdefault(entry["name"], []).append(number)
+            self.addresses.setdefault(str(entry.get("address")), []).append(number)
+            endpoint = _endpoint(entry)
+            if endpoint:
+                self.endpoints.setdefault(endpoint, []).append(number)
+
+
 def _endpoint(entry: t.Mapping[str, t.Any]) -> tuple[str, int] | None:
     known = entry.get("address") not in (None, "", "-", "0.0.0.0", "::") and entry.get("port")
     return (str(entry["address"]), int(entry["port"])) if known else None
@@ -71,12 +88,13 @@ def _endpoint(entry: t.Mapping[str, t.Any]) -> tuple[str, int] | None:
 def find_member(info: t.Mapping[str, t.Any], member: str, address: str | None) -> list[tuple[dict[str, t.Any], dict[str, t.Any]]]:
     """Return (pool, member) for every pool in *info* that holds *member*, as ``lb_member`` finds it: by its name, or else by the host's
     address; and servers of other names at the same address and port."""
-    pairs = [(pool, entry) for pool in info.get("pools", []) for entry in pool["members"]]
-    found = [entry for dummy, entry in pairs if entry["name"] == member] or [
-        entry for dummy, entry in pairs if address and entry.get("address") == address
-    ]
-    places = {_endpoint(entry) for entry in found} - {None}
-    return [(pool, entry) for pool, entry in pairs if entry in found or _endpoint(entry) in places]
+    pools = info if isinstance(info, Pools) else Pools(info)
+    found = pools.names.get(member) or (pools.addresses.get(address, []) if address else [])
+    numbers = set(found)
+    for number in found:
+        endpoint = _endpoint(pools.pairs[number][1])
+        numbers.update(pools.endpoints[endpoint] if endpoint else ())
+    return [pools.pairs[number] for number in sorted(numbers)]
 
 
 def several_servers(found: t.Sequence[tuple[t.Mapping[str, t.Any], t.Mapping[str, t.Any]]], member: str) -> list[str]:
@@ -244,10 +262,18 @@ def why_skip(survey: t.Mapping[str, t.Any], rotation: InRotation, *, target: str
 
 
 def host_view(
-    host: str, survey: t.Mapping[str, t.Any] | None, rotation: InRotation, *, target: str | None, content: Content, may_skip: bool
+    host: str,
+    survey: t.Mapping[str, t.Any] | None,
+    rotation: InRotation,
+    *,
+    target: str | None,
+    content: Content,
+    may_skip: bool,
+    traits: t.Mapping[str, t.Any],
 ) -> HostView:
+    place = {key: traits[key] for key in ("zone", "weight", "late", "tier")}
     if survey is None:
-        return HostView(host, serving=False, reachable=False)
+        return HostView(host, serving=False, reachable=False, **place)
     inactive = any(not service.get("active") for service in survey.get("services") or [])
     skip = why_skip(survey, rotation, target=target, content=content) if may_skip and target else None
     return HostView(
@@ -256,6 +282,7 @@ def host_view(
         skip=skip,
         serving=rotation.serving if rotation.calls else not inactive,
         drained_by_us=rotation.ours,
+        **place,
     )
 
 

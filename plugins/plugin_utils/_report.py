@@ -4,7 +4,7 @@
 
 # This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
 
-"""What people read: the plan before, the report after, the status at any time."""
+"""What people read after a rollout: the report, as data, text and Markdown."""
 
 from __future__ import annotations
 
@@ -14,81 +14,11 @@ import tempfile
 import time
 import typing as t
 
-if t.TYPE_CHECKING:
-    from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import Plan
-    from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings
-
-Facts = t.Mapping[str, t.Any]
-
 
 def table(rows: t.Sequence[t.Sequence[str]], indent: str = "  ") -> list[str]:
     """Return *rows* as lines with aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     return [(indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths))).rstrip() for row in rows]
-
-
-def plan_text(facts: Facts, plan: Plan, settings: Settings, *, dry: bool) -> str:
-    """Return the plan as text: batches, canary, from and to a host, roundings, what is skipped and why."""
-    what = {"update": "update with your own tasks", "rollback": f"roll back to {facts['release']}"}.get(
-        facts["mode"], f"{facts['mode']} {facts['release']}"
-    )
-    lines = [f"Rollout {facts['id']}: {facts['app']}, {what}" + (" (plan only, nothing is changed)" if dry else "")]
-    resolved = facts["resolved"]
-    if resolved.get("checksum"):
-        lines.append(f"  source: an archive that each host gets by itself, {resolved['checksum'][:19]}…")
-    elif resolved:
-        revision = f", revision {resolved['revision']}" if resolved.get("revision") else ""
-        lines.append(f"  source: {resolved['files']} files, {resolved['bytes']} bytes, digest {resolved['digest'][:12]}{revision}")
-    for number, batch in enumerate(plan.batches, 1):
-        label = "canary" if batch and all(name in plan.canary for name in batch) else f"batch {number}"
-        lines.append(f"  {label}:")
-        lines += table([[name, _movement(facts["hosts"][name]), _where(facts["hosts"][name])] for name in batch], "    ")
-    if plan.skipped:
-        lines.append("  left alone:")
-        lines += table([[name, reason] for name, reason in plan.skipped.items()], "    ")
-    if not plan.batches:
-        lines.append("  nothing to do")
-    lines.append(
-        f"  at most {plan.max_unavailable} of {len(facts['targets'])} hosts out of service at once; "
-        f"{plan.max_fail} may fail; on failure: {facts['on_failure']}; keeps {settings.keep_releases} releases"
-    )
-    if plan.unavailable:
-        lines.append(f"  out of service now: {', '.join(plan.unavailable)}")
-    lines += [f"  note: {note}" for note in plan.notes]
-    return "\n".join(lines)
-
-
-def _movement(entry: t.Mapping[str, t.Any]) -> str:
-    target = entry["target"]
-    return "your own tasks" if target is None else f"{entry['current'] or 'nothing'} -> {target}"
-
-
-def _where(entry: t.Mapping[str, t.Any]) -> str:
-    machines = dict.fromkeys(call["delegate"] for call in entry["balancers"])
-    text = f"drained on {', '.join(machines)}" if machines else "not behind a balancer of this rollout"
-    prune = entry.get("would_prune")
-    return text + (f"; prunes {', '.join(prune)}" if prune else "")
-
-
-def plan_public(facts: Facts, plan: Plan) -> dict[str, t.Any]:
-    """Return the plan as data, for machines."""
-    return {
-        "id": facts["id"],
-        "app": facts["app"],
-        "release": facts["release"],
-        "mode": facts["mode"],
-        "batches": plan.batches,
-        "canary": plan.canary,
-        "skipped": plan.skipped,
-        "unavailable": plan.unavailable,
-        "max_unavailable": plan.max_unavailable,
-        "max_fail": plan.max_fail,
-        "on_failure": facts["on_failure"],
-        "notes": plan.notes,
-        "hosts": {
-            name: {key: entry[key] for key in ("from", "current", "target", "state", "detail")} for name, entry in facts["hosts"].items()
-        },
-    }
 
 
 def result_data(rollout: t.Mapping[str, t.Any], hosts: t.Mapping[str, t.Mapping[str, t.Any]], events: t.Sequence[t.Any]) -> dict[str, t.Any]:

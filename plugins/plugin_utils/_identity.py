@@ -1,0 +1,56 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+"""Which rollout this is: a new one, or one that was interrupted on this controller and goes on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import time
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
+
+if t.TYPE_CHECKING:
+    from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings
+
+
+def identify(settings: Settings, state_dir: str) -> tuple[str, list[str]]:
+    """Return the id of this rollout, an interrupted one's where this goes on with it, and the ids that died here."""
+    new = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
+    if not os.path.exists(os.path.join(state_dir, "ledger.sqlite3")):
+        return new, []
+    ledger = Ledger(state_dir)
+    dead = [row for row in ledger.unfinished() if not row["alive"] and row["controller"] == platform.node()]
+    mine = [row["id"] for row in dead if row["release"] == settings.release and row["mode"] == settings.mode]
+    ended = [row["id"] for row in ledger.rollouts(limit=50) if row["finished_at"]]
+    return (mine[0] if mine else new), [row["id"] for row in dead] + ended
+
+
+def begin(facts: t.Mapping[str, t.Any], settings: Settings) -> None:
+    """Record the rollout of *facts*, and that those it takes over are superseded."""
+    ledger = Ledger(facts["state_dir"])
+    pid = os.getppid()
+    for dead in (row["id"] for row in ledger.unfinished() if row["id"] in facts["takeover"]):
+        if dead != facts["id"]:
+            ledger.set_state(dead, "superseded", halted=f"its process is gone; {facts['id']} took over")
+    ledger.begin(
+        {
+            "id": facts["id"],
+            "app": facts["app"],
+            "release": facts["release"],
+            "mode": facts["mode"],
+            "state": "planned",
+            "reason": settings.reason,
+            "owner": facts["owner"],
+            "controller": platform.node(),
+            "pid": pid,
+            "process_start": process_start(pid),
+            "started_at": time.time(),
+        }
+    )

@@ -25,10 +25,11 @@ class ActionModule(LightAction):
         task_vars = task_vars or {}
         dummy, args = self.validate_argument_spec(
             {
-                "step": {"type": "str", "required": True, "choices": ["staged", "open", "close", "slot", "free", "settle"]},
+                "step": {"type": "str", "required": True, "choices": ["staged", "open", "close", "slot", "free", "settle", "once_open", "once_close"]},
                 "hosts": {"type": "list", "elements": "str", "required": True},
                 "undo": {"type": "bool", "default": False},
                 "tries": {"type": "int", "default": 0},
+                "point": {"type": "str", "choices": ["before", "after"]},
             }
         )
         step, hosts, undo = args["step"], [str(host) for host in args["hosts"]], args["undo"]
@@ -50,6 +51,12 @@ class ActionModule(LightAction):
             result.update(hosts=hosts, proceed=gatekeeper.open_batch(hosts, undo=undo))
             if result["proceed"]:
                 return result
+        elif step == "once_open":
+            host = next(host for host in hosts if host in alive)
+            return {**result, "host": host, "actions": conductor.open_once(args["point"], host)}
+        elif step == "once_close":
+            problem = task_vars["hostvars"][hosts[0]].get("__rollout_once_problem") or {}
+            conductor.close_once(args["point"], hosts[0], str(problem.get("msg") or "") if hosts[0] in alive else "")
         elif step == "staged":
             facts = conductor.staged(self._answers(task_vars, hosts, "__rollout_staged"))
         elif step == "settle":

@@ -24,10 +24,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         task_vars = task_vars or {}
         dummy, args = self.validate_argument_spec(
             {
-                "step": {"type": "str", "required": True, "choices": ["failed", "restored", "bake", "finish"]},
+                "step": {"type": "str", "required": True, "choices": ["failed", "restored", "bake", "once", "finish"]},
                 "task": {"type": "str", "default": ""},
                 "outcome": {"type": "dict", "default": {}},
                 "undo": {"type": "bool", "default": False},
+                "point": {"type": "str", "choices": ["before", "after"]},
+                "action": {"type": "str", "default": ""},
                 "seconds": {"type": "float", "default": 0},
             }
         )
@@ -37,6 +39,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             conductor.failed(host, args["task"], plain(args["outcome"]), undo=args["undo"])
         elif args["step"] == "restored":
             conductor.restored(host)
+        elif args["step"] == "once":
+            conductor.did_once(args["point"], host, args["action"])
         elif args["step"] == "bake":
             conductor.bake(host, args["seconds"])
         else:

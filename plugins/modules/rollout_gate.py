@@ -33,6 +33,7 @@ options:
       - Where in the rollout this is.
       - V(staged) judges the staging. V(open) and V(close) go round a batch.
       - V(slot) waits until one host may start within the window, V(free) records what became of it, and V(settle) ends the window.
+      - V(once_open) and V(once_close) go round the actions that happen once for a rollout.
     type: str
     required: true
     choices:
@@ -42,6 +43,8 @@ options:
       - slot
       - free
       - settle
+      - once_open
+      - once_close
   hosts:
     description:
       - Hosts that the step is about, a batch or a single one.
@@ -53,6 +56,13 @@ options:
       - Whether the batch is part of a rollback.
     type: bool
     default: false
+  point:
+    description:
+      - With O(step=once_open) and O(step=once_close), which of the actions that happen once for a rollout.
+    type: str
+    choices:
+      - before
+      - after
   tries:
     description:
       - With O(step=slot), how often this host has asked already.
@@ -85,6 +95,17 @@ tries:
     - How often this host has asked by now.
   returned: when O(step=slot)
   type: int
+host:
+  description:
+    - The host that does what happens once.
+  returned: when O(step=once_open)
+  type: str
+actions:
+  description:
+    - What it has to do, which is nothing where a run before did it.
+  returned: when O(step=once_open)
+  type: list
+  elements: str
 hosts:
   description:
     - Hosts of the batch.

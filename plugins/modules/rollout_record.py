@@ -36,6 +36,7 @@ options:
       - failed
       - restored
       - bake
+      - once
       - finish
   task:
     description:
@@ -47,6 +48,18 @@ options:
       - Result of the task that failed.
     type: dict
     default: {}
+  point:
+    description:
+      - With O(step=once), whether the action belongs before or after the hosts.
+    type: str
+    choices:
+      - before
+      - after
+  action:
+    description:
+      - With O(step=once), the task file or role that is done.
+    type: str
+    default: ''
   seconds:
     description:
       - How long to leave the host in rotation before its batch ends, where nothing can be probed, with O(step=bake).

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _once as once
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as report
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
@@ -49,6 +50,26 @@ class Conductor:
             reasons = "; ".join(f"{host}: {row['detail']}" for host, row in self.ledger.hosts(self.id).items() if host in failed)
             self.halt(f"no host was touched, the release could not be staged everywhere. {reasons}", undo=False)
         return {**self.told(), "failed": failed}
+
+    def open_once(self, point: str, host: str) -> list[str]:
+        """Return which once-per-rollout actions *host* has to do now, and record that it begins."""
+        if self.told()["halted"] or self.facts["failed"]:
+            return []
+        actions = once.remaining(self.ledger, self.id, point, self.facts["once"][point])
+        if actions:
+            self.ledger.event(self.id, "once_begun", host, point=point, actions=actions)
+        return actions
+
+    def did_once(self, point: str, host: str, action: str) -> None:
+        """Record that a once-per-rollout action is done."""
+        self.ledger.event(self.id, "once_done", host, point=point, action=action)
+
+    def close_once(self, point: str, host: str, why: str) -> Facts:
+        """Halt when an action is not done, be it that it failed or that its host was lost. Hosts that were updated stay so."""
+        left = once.remaining(self.ledger, self.id, point, self.facts["once"][point])
+        if left and not self.halted and not self._failed():
+            self.halt(f"rollout_once_{point}: {left[0]} is not done: {why or f'{host} was lost while it ran'}", undo=False)
+        return self.told()
 
     @property
     def halted(self) -> str:
@@ -128,7 +149,7 @@ class Conductor:
         self.facts["failed"] = self._failed()
         self.facts["halted"] = rollout.get("halted") or ""
         if self.facts["halted"]:
-            self.facts.update(roll_hosts=[], window_hosts=[], preview_hosts=[])
+            self.facts.update(roll_hosts=[], window_hosts=[], preview_hosts=[], once_before_hosts=[], once_after_hosts=[])
         if rollout.get("state") == "rolling_back" and not self.facts["undo_hosts"]:
             self._plan_undo()
         return self.facts

@@ -14,7 +14,7 @@ import platform
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _plan_text, _steps, _traits, _windows
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _once, _plan_text, _steps, _traits, _windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
 from ansible_collections.seamless.rollout.plugins.plugin_utils._history import read_history
@@ -121,6 +121,9 @@ class Planner:
             "undo_hosts": [],
             "undo_serial": [1],
             "finish_hosts": [],
+            "once": {"before": settings.once_before, "after": settings.once_after},
+            "once_before_hosts": [],
+            "once_after_hosts": [],
             "halted": "",
             "refused": "",
             "hosts": {},
@@ -338,6 +341,10 @@ class Planner:
         facts["serial"] = plan.serial or [1]
         facts["preview_hosts"] = plan.order if settings.mode == "preview" else []
         facts["finish_hosts"] = [host for host in facts["targets"] if host in answers]
+        if settings.mode in ("release", "update", "promote"):
+            # Nothing is before a rollout that has nothing left to do; but what comes after it may have failed last time.
+            facts["once_before_hosts"] = plan.order[:_once.WITNESSES] if settings.once_before else []
+            facts["once_after_hosts"] = facts["finish_hosts"][:_once.WITNESSES] if settings.once_after else []
 
     @staticmethod
     def _estimate(facts: Facts, settings: Settings, plan: Plan, bakes: t.Mapping[str, float]) -> dict[str, t.Any] | None:

@@ -51,6 +51,8 @@ DEFAULTS: dict[str, t.Any] = {
     "min_healthy_seconds": 0,
     "on_drain_timeout": "fail",
     "on_failure": "rollback",
+    "once_after": [],
+    "once_before": [],
     "order": None,
     "override": "",
     "owner": None,

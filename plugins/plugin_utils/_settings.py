@@ -64,6 +64,8 @@ class Settings:
     blockers: list[dict[str, t.Any]]
     override: str
     plan_format: str
+    once_before: list[str]
+    once_after: list[str]
     auto_promote: bool
     progress_deadline: float
     lock_ttl: int
@@ -147,6 +149,8 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
         services=reader.listing("services", dict, "[{name: shop, action: restart}]"),
         force=reader.boolean("force"),
         reason=str(reader.get("reason")),
+        once_before=reader.listing("once_before", str, "[migrate.yml]"),
+        once_after=reader.listing("once_after", str, "[notify.yml]"),
         auto_promote=reader.boolean("auto_promote"),
         progress_deadline=reader.seconds("progress_deadline"),
         lock_ttl=reader.integer("lock_ttl", 10) or 3600,

@@ -31,6 +31,9 @@ def named_steps(values: t.Mapping[str, t.Any]) -> dict[str, str]:
     for point, names in (values.get("rollout_hooks") or {}).items():
         for name in names or []:
             steps.setdefault(str(name), f"rollout_hooks.{point}")
+    for variable in ("rollout_once_before", "rollout_once_after"):
+        for name in values.get(variable) or []:
+            steps.setdefault(str(name), variable)
     for variable in ("rollout_update_role", "rollout_update_tasks"):
         if values.get(variable):
             steps.setdefault(str(values[variable]), variable)

@@ -109,7 +109,8 @@ def _gate_lines(facts: Facts) -> list[str]:
         return [f"  forbidden now, passed by rollout_override ({facts['override']}):", *(f"    {reason}" for reason in closed)]
     if closed:
         return ["  forbidden now:", *(f"    {reason}" for reason in closed)]
-    lines = [f"  change windows: {facts['windows_now']}"] if facts["windows"] else []
+    lines = [f"  rollout_override ({facts['override']}): nothing forbids it now"] if facts["override"] else []
+    lines += [f"  change windows: {facts['windows_now']}"] if facts["windows"] else []
     return lines + ([f"  blockers: none of {len(facts['blockers'])} forbids it"] if facts["blockers"] else [])
 
 

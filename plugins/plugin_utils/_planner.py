@@ -166,6 +166,7 @@ class Planner:
         target, content = self._target(facts, settings, answers, findings)
         views = []
         rotations: dict[str, preflight.InRotation] = {}
+        most = _traits.most_at_once(facts["traits"], settings)
         for host in targets:
             survey = answers.get(host)
             rotation = preflight.judge_rotation(
@@ -177,6 +178,7 @@ class Planner:
                 max_unavailable=settings.max_unavailable,
                 min_available=settings.min_available,
                 findings=findings,
+                most=most[facts["traits"][host]["tier"]],
             )
             rotations[host] = rotation
             if survey is not None and settings.mode in ("release", "rollback", "promote") and not values.get("rollout_hooks"):

@@ -128,10 +128,12 @@ def judge_rotation(
     max_unavailable: t.Any,
     min_available: t.Any,
     findings: Findings,
+    most: int | None = None,
 ) -> InRotation:
     """Find *host* in its pools, say which balancer calls it needs, and whether it serves now.
 
-    A member that an operator took out stays out: it gets no calls. The floor of each pool comes with the call.
+    A member that an operator took out stays out: it gets no calls. The floor of each pool comes with the call. A balancer counts
+    members: where hosts have weights, *most* says how many of them the budget lets go at once.
     """
     kept: list[dict[str, t.Any]] = []
     states: list[bool] = []
@@ -169,17 +171,21 @@ def judge_rotation(
         ours = ours or any(entry.get("drained_by") == app for dummy, entry in found)
         states.extend(is_serving(entry) for dummy, entry in found)
         servers = [[pool["backend"], entry["name"]] for pool, entry in found]
-        kept.append({**call, "min_available": _floor(found, max_unavailable, min_available), "servers": servers})
+        kept.append({**call, "min_available": _floor(found, max_unavailable, min_available, most), "servers": servers})
     return InRotation(kept, serving=all(states) if states else True, ours=ours, everywhere=all(states))
 
 
-def _floor(found: t.Sequence[tuple[dict[str, t.Any], dict[str, t.Any]]], max_unavailable: t.Any, min_available: t.Any) -> int | None:
+def _floor(
+    found: t.Sequence[tuple[dict[str, t.Any], dict[str, t.Any]]], max_unavailable: t.Any, min_available: t.Any, most: int | None
+) -> int | None:
     """Return how many members the smallest of the pools must keep up: at least one, unless the user wrote 0."""
     floors = []
     for pool, dummy in found:
         total = int(pool["total"])
         if min_available is not None and str(min_available).rstrip("%") == "0":
             floors.append(0)
+        elif most is not None:
+            floors.append(max(1, total - most))
         elif min_available is not None:
             floors.append(total - budget("100%", min_available, total, []) if total > 1 else 1)
         else:

@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import zone_order
+from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import budget, zone_order
 
 if t.TYPE_CHECKING:
     from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import Plan
@@ -48,6 +49,18 @@ def sort_into_tiers(traits: t.Mapping[str, Traits], tiers: t.Sequence[str], grou
             for where, hosts in strays.items()
         ]
     return problems
+
+
+def most_at_once(traits: t.Mapping[str, Traits], settings: Settings) -> dict[str, int | None]:
+    """Return for each tier how many hosts the budget of weight lets go at once at most, or None where no host has a weight."""
+    most: dict[str, int | None] = {}
+    for tier in {entry["tier"] for entry in traits.values()}:
+        weights = sorted(int(entry["weight"]) for entry in traits.values() if entry["tier"] == tier)
+        most[tier] = None
+        if weights[-1] > 1:
+            left = budget(settings.max_unavailable, settings.min_available, sum(weights), [])
+            most[tier] = max(1, sum(1 for total in itertools.accumulate(weights) if total <= left))
+    return most
 
 
 def bakes(traits: t.Mapping[str, Traits], settings: Settings, plan: Plan) -> dict[str, float]:

@@ -17,6 +17,7 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _traits
 from ansible_collections.seamless.rollout.plugins.plugin_utils._history import read_history
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
@@ -30,6 +31,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import (
     estimate,
     make_plan,
 )
+from ansible_collections.seamless.rollout.plugins.plugin_utils._planner import Planner
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
 from ansible_collections.seamless.rollout.plugins.plugin_utils._templates import fingerprint, is_static
 from hypothesis import given
@@ -307,6 +309,34 @@ def test_the_first_zone_and_the_canary_are_watched_longer() -> None:
     assert _traits.bakes(hosts, settings(first_zone_bake_seconds=5), made) == {"a1": 5, "a2": 5, "b1": 30, "b2": 30}
 
 
+def test_the_floor_of_a_balancer_that_counts_members_lets_a_batch_of_light_hosts_go() -> None:
+    hosts = traits(**dict.fromkeys(("big", "a", "b", "c", "d"), ""))
+    assert _traits.most_at_once(hosts, settings(max_unavailable="40%")) == {"": None}
+    hosts["big"]["weight"] = 6
+    assert _traits.most_at_once(hosts, settings(max_unavailable="40%")) == {"": 4}
+    views = [HostView(host, weight=entry["weight"]) for host, entry in hosts.items()]
+    assert max(plan(*views, canary=0, batch=[4], max_unavailable="40%").serial) == 4
+    members = [{"name": host, "address": None, "admin": "ready", "health": "up"} for host in hosts]
+    call = {"delegate": "lb1", "driver": "haproxy", "member": "a", "named": False}
+    found = preflight.judge_rotation(
+        "a", [call], {preflight.balancer_key(call): {"pools": [{"backend": "shop", "total": 5, "members": members}]}},
+        app="shop", address=None, max_unavailable="40%", min_available=None, findings=preflight.Findings(), most=4,
+    )
+    assert found.calls[0]["min_available"] == 1
+
+
+def test_a_freeze_holds_up_everything_but_a_rollback() -> None:
+    freeze = [{"kind": "deny", "name": "the freeze"}]
+
+    def gate(mode: str, *, dry: bool, **changes: t.Any) -> dict[str, t.Any]:
+        return Planner(t.cast("t.Any", None), check_mode=dry, show_only=False)._gate(dataclasses.replace(settings(windows=freeze, **changes), mode=mode))
+
+    with pytest.raises(SeamlessError, match="nothing was touched:\n- rollout_windows: closed by the freeze"):
+        gate("promote", dry=False)
+    assert gate("promote", dry=True)["closed"] and gate("promote", dry=False, override="INC-42")["closed"]
+    assert gate("rollback", dry=False) == {"windows": [], "blockers": [], "override": "", "closed": [], "windows_now": ""}
+
+
 def test_each_host_is_in_exactly_one_tier() -> None:
     hosts = traits(a="", b="", c="")
     groups = {"workers": ["a", "b"], "web": ["b"]}
@@ -395,11 +425,11 @@ CLOSED = [{"kind": "deny", "name": "the freeze"}]
 
 
 def test_the_example_of_the_guide_is_planned_as_the_guide_says(fleet: Fleet) -> None:
-    code, text = fleet.plan(windows=OPEN)
+    code, text = fleet.plan(windows=OPEN, override="just in case")
     shown = textwrap.indent(next(block for block in BLOCKS if block.startswith("canary")).strip(), "  ")
     assert shown in text and code == 0, text
     watched = "watched in rotation: 5 min, then 30 s, then 5 min"
-    for line in ("at most 2 of 7 (weight) out of service", watched, "estimated time: no history yet", "none of 1 forbids"):
+    for line in ("at most 2 of 7 (weight) out of service", watched, "estimated time: no history yet", "none of 1 forbids", "(just in case): nothing forbids"):
         assert line in text, text
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import typing as t
 
+from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
@@ -16,7 +17,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._plan_text import
 from ansible_collections.seamless.rollout.plugins.plugin_utils._planner import Planner
 from ansible_collections.seamless.rollout.plugins.plugin_utils._steps import search_places
 
-MODES = ["release", "update", "rollback", "promote", "preview"]
+MODES = ["release", "update", "rollback", "promote", "preview", "recover"]
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -35,7 +36,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             }
         )
         variables = HostVariables(self, task_vars)
-        planner = Planner(variables, check_mode=bool(self._task.check_mode), show_only=args["show_only"])
+        planner = Planner(variables, check_mode=bool(self._task.check_mode), show_only=args["show_only"], forks=int(context.CLIARGS.get("forks") or 0))
         as_json = variables.get(str(task_vars["inventory_hostname"]), "rollout_plan_format") == "json"
         try:
             if args["step"] == "read":

@@ -62,6 +62,11 @@ options:
       - Why, for whoever meets the lock.
     type: str
     default: ''
+  release:
+    description:
+      - Release that the holder puts on the host, for whoever has to settle what it left. Kept from the holder before when it is empty.
+    type: str
+    default: ''
   ttl:
     description:
       - Seconds without a sign of life after which the lock may be taken over.

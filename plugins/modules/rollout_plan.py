@@ -45,6 +45,7 @@ options:
       - rollback
       - promote
       - preview
+      - recover
     default: release
   balancers:
     description:

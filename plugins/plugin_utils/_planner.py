@@ -35,8 +35,9 @@ _PASS = "If it has to be now, set rollout_override to the reason: it is shown an
 class Planner:
     """Makes the ``seamless_rollout`` facts in two steps: what is wanted, then what has to be done."""
 
-    def __init__(self, variables: HostVariables, *, check_mode: bool, show_only: bool) -> None:
+    def __init__(self, variables: HostVariables, *, check_mode: bool, show_only: bool, forks: int = 0) -> None:
         self._variables = variables
+        self._forks = forks
         self._dry = check_mode or show_only
         self.text = ""
         self.public: dict[str, t.Any] = {}
@@ -141,7 +142,7 @@ class Planner:
         facts: Facts = {
             "windows": settings.windows, "blockers": settings.blockers, "override": settings.override, "closed": [], "windows_now": "",
         }
-        if settings.mode == "rollback":
+        if settings.mode in ("rollback", "recover"):
             return {**facts, "windows": [], "blockers": [], "override": ""}
         now = datetime.datetime.now(datetime.timezone.utc)
         facts["windows_now"] = _windows.judge(settings.windows, now).why
@@ -164,6 +165,7 @@ class Planner:
         answers = self._answers(surveys, findings)
         infos = self._balancer_answers(facts, balancers, findings)
         target, content = self._target(facts, settings, answers, findings)
+        mine = preflight.settled_releases(answers, findings) if settings.mode == "recover" and target is None else {}
         views = []
         rotations: dict[str, preflight.InRotation] = {}
         most = _traits.most_at_once(facts["traits"], settings)
@@ -181,22 +183,22 @@ class Planner:
                 most=most[facts["traits"][host]["tier"]],
             )
             rotations[host] = rotation
-            if survey is not None and settings.mode in ("release", "rollback", "promote") and not values.get("rollout_hooks"):
+            if survey is not None and settings.mode in ("release", "rollback", "promote", "recover") and not values.get("rollout_hooks"):
                 preflight.check_services(host, survey, findings)
             if survey is not None and settings.mode != "update":
                 if not values.get("rollout_adopt"):
                     preflight.check_current(host, survey, settings.root, findings)
                 if target and settings.mode in ("release", "preview"):
                     preflight.check_immutable(host, survey, target, content, findings)
-            may_skip = settings.mode in ("release", "rollback", "promote") and not settings.force
+            may_skip = settings.mode in ("release", "rollback", "promote", "recover") and not settings.force
             views.append(
-                preflight.host_view(host, survey, rotation, target=target, content=content, may_skip=may_skip, traits=facts["traits"][host])
+                preflight.host_view(host, survey, rotation, target=mine.get(host, target), content=content, may_skip=may_skip, traits=facts["traits"][host])
             )
         try:
             plan = make_plan(
                 views,
                 batch=settings.batch,
-                canary=0 if settings.mode == "rollback" else settings.canary,
+                canary=0 if settings.mode in ("rollback", "recover") else settings.canary,
                 max_unavailable=settings.max_unavailable,
                 min_available=settings.min_available,
                 max_parallel=settings.max_parallel,
@@ -219,7 +221,12 @@ class Planner:
         plan.notes.extend(dict.fromkeys(findings.notes))
         if settings.mode == "rollback" and (settings.windows or settings.blockers):
             plan.notes.append("rollout_windows and rollout_blockers don't hold up a rollback.")
-        self._fill(facts, settings, plan, answers, rotations, target=target, content=content)
+        if settings.pace == "window" and 0 < self._forks < min(plan.max_parallel, len(plan.order)):
+            plan.notes.append(
+                f"ansible-playbook works on {self._forks} hosts at once (forks), so the window never holds more than that: with "
+                f"--forks {plan.max_parallel} it holds {plan.max_parallel}."
+            )
+        self._fill(facts, settings, plan, answers, rotations, target=target, mine=mine, content=content)
         self.text = _plan_text.plan_text(facts, plan, settings, dry=self._dry)
         self.public = _plan_text.plan_public(facts, plan)
         if facts["closed"] and not facts["override"]:
@@ -262,6 +269,8 @@ class Planner:
             return settings.release, preflight.Content(facts["resolved"].get("digest"), facts["resolved"].get("checksum"))
         if settings.mode == "update":
             return None, nothing
+        if settings.mode == "recover" and settings.recover == "restore":
+            return None, nothing
         if settings.mode == "promote":
             previews = {str(survey.get("preview")) for survey in answers.values()}
             if len(previews) != 1 or previews == {"None"}:
@@ -270,6 +279,15 @@ class Planner:
                 )
                 return None, nothing
             target: str | None = previews.pop()
+        elif settings.mode == "recover":
+            wanted = {str((survey.get("lock") or {}).get("release") or "") for survey in answers.values()} - {""}
+            target = self._variables.get(facts["targets"][0], "rollout_to") or (wanted.pop() if len(wanted) == 1 else None)
+            if target is None:
+                findings.problems.append(
+                    f"no lock on these hosts says which release the dead rollout wanted ({', '.join(sorted(wanted)) or 'nothing'}): name it "
+                    "with -e rollout_to=ID, or leave rollout_recover at restore."
+                )
+                return None, nothing
         else:
             target = self._variables.get(facts["targets"][0], "rollout_to") or preflight.rollback_target(answers)
             if target is None:
@@ -289,13 +307,16 @@ class Planner:
         rotations: t.Mapping[str, preflight.InRotation],
         *,
         target: str | None,
+        mine: t.Mapping[str, str],
         content: preflight.Content,
     ) -> None:
+        whole, target = target, None
         known = Ledger(facts["state_dir"]).hosts(facts["id"]) if not self._dry else {}
         steps = {host: number for number, stage in enumerate(plan.stages) for host in stage}
         bakes = _traits.bakes(facts["traits"], settings, plan)
         for host in facts["targets"]:
             survey = answers.get(host)
+            target = mine.get(host, whole)
             current = preflight.current_release(survey or {})
             record = preflight.record_of(survey or {}, target) or {}
             earlier = known.get(host, {}).get("from_release")
@@ -322,10 +343,10 @@ class Planner:
                 ],
                 "would_prune": (survey or {}).get("would_prune") or [] if state == "pending" and settings.mode == "release" else [],
             }
-            if settings.mode in ("rollback", "promote"):
+            if settings.mode in ("rollback", "promote", "recover"):
                 facts["hosts"][host]["health"] = self._variables.get(host, "rollout_health", rollout_release=target) or []
         del facts["traits"]
-        facts["release"] = target
+        facts["release"] = whole
         facts["canary"] = plan.canary
         facts["max_fail"] = plan.max_fail
         facts["batches"] = plan.batches

@@ -304,6 +304,23 @@ def check_immutable(host: str, survey: t.Mapping[str, t.Any], release: str, cont
         )
 
 
+def settled_releases(surveys: t.Mapping[str, t.Mapping[str, t.Any]], findings: Findings) -> dict[str, str]:
+    """Return for each host the release on which it can be left: the one it runs, if that is healthy, or else its last good one."""
+    chosen: dict[str, str] = {}
+    for host, survey in surveys.items():
+        current, previous = current_release(survey), survey.get("previous")
+        sick = survey.get("healthy") is False or any(not service.get("active") or service.get("stale") for service in survey.get("services") or [])
+        known = (record_of(survey, current) or {}).get("state")
+        if current and (not sick or known == "good" or not previous):
+            chosen[host] = current
+        elif previous:
+            chosen[host] = str(previous)
+            findings.notes.append(f"{host}: {current or 'nothing'} is not healthy there; it goes back to {previous}, which was good.")
+        else:
+            findings.problems.append(f"{host}: nothing runs there, and no release was ever good: roll one out.")
+    return chosen
+
+
 def rollback_target(surveys: t.Mapping[str, t.Mapping[str, t.Any]]) -> str | None:
     """Return the release marked good most recently that does not run on every host already."""
     newest: dict[str, str] = {}

@@ -61,6 +61,7 @@ DEFAULTS: dict[str, t.Any] = {
     "plan_format": "text",
     "progress_deadline": 600,
     "reason": "",
+    "recover": "restore",
     "release": None,
     "root": None,
     "services": [],

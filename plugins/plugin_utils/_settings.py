@@ -23,6 +23,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._windows import w
 ON_FAILURE = ("stop", "pause", "continue", "rollback")
 PACES = ("batch", "window")
 LOCK_POLICIES = ("reject", "wait", "supersede")
+RECOVERIES = ("restore", "finish")
 PLAN_FORMATS = ("text", "json")
 HOOK_POINTS = ("before_drain", "after_drain", "before_switch", "after_switch", "validate", "before_enable", "after_enable")
 DRIVERS = ("haproxy", "health_file")
@@ -64,6 +65,7 @@ class Settings:
     blockers: list[dict[str, t.Any]]
     override: str
     plan_format: str
+    recover: str
     once_before: list[str]
     once_after: list[str]
     auto_promote: bool
@@ -87,7 +89,7 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
         mode = "update"
     if reader.get("update_role") and reader.get("update_tasks"):
         reader.errors.append("rollout_update_role and rollout_update_tasks are both set: use one of them.")
-    release = reader.get("release")
+    release = reader.get("release") if mode != "recover" else None
     if release is None and mode == "release":
         reader.errors.append('rollout_release is not set: name the release, for example -e rollout_release=1.2.0.')
     elif release is not None and not RELEASE_ID.match(str(release)):
@@ -149,6 +151,7 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
         services=reader.listing("services", dict, "[{name: shop, action: restart}]"),
         force=reader.boolean("force"),
         reason=str(reader.get("reason")),
+        recover=reader.choice("recover", RECOVERIES),
         once_before=reader.listing("once_before", str, "[migrate.yml]"),
         once_after=reader.listing("once_after", str, "[notify.yml]"),
         auto_promote=reader.boolean("auto_promote"),

@@ -6,58 +6,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import re
 import signal
-import subprocess
 import time
-import typing as t
 
 import pytest
 from fleet.load import Load
+from fleet.running import running
 from fleet.site import Site
 
 PACES = ("batch", "window")
-
-
-class Running:
-    """A rollout in a process of its own."""
-
-    def __init__(self, site: Site, release: str, **changes: t.Any) -> None:
-        variables = site.variables(release, **{"canary": 1, "batch": [1], **changes})
-        self.log = os.path.join(site.fleet.directory, "running.log")
-        command = ["ansible-playbook", "-i", site.fleet.inventory, "seamless.rollout.rollout", "-e", json.dumps(variables)]
-        with open(self.log, "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(
-                command, env=site.fleet.environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
-            )
-
-    @property
-    def text(self) -> str:
-        with open(self.log, encoding="utf-8") as log:
-            return log.read()
-
-    def until(self, pattern: str, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while not re.search(pattern, self.text):
-            assert time.monotonic() < deadline and self.process.poll() is None, f"{pattern} did not come:\n{self.text}"
-            time.sleep(0.05)
-
-    def end(self, seconds: float = 90) -> int:
-        return self.process.wait(seconds)
-
-
-@contextlib.contextmanager
-def running(site: Site, release: str, **changes: t.Any) -> t.Iterator[Running]:
-    run = Running(site, release, **changes)
-    try:
-        yield run
-    finally:
-        if run.process.poll() is None:
-            os.killpg(run.process.pid, signal.SIGKILL)
-            run.process.wait()
 
 
 @pytest.mark.parametrize("pace", PACES)

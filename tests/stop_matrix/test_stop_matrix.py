@@ -68,7 +68,7 @@ CASES = [
 ]
 
 
-def run_case(core: str, case: Case, directory: str) -> str:
+def run_case(core: str, pace: str, case: Case, directory: str) -> str:
     """Run one case; return what was not as it must be, or an empty string."""
     marks, state = os.path.join(directory, "marks"), os.path.join(directory, "state")
     os.makedirs(marks)
@@ -84,7 +84,7 @@ def run_case(core: str, case: Case, directory: str) -> str:
     os.rename(os.path.join(directory, "inventory.json"), inventory)
     extra = {
         "rollout_app": "matrix", "rollout_update_tasks": tasks, "rollout_state_dir": state, "rollout_batch": [2], "rollout_canary": 0,
-        "rollout_max_unavailable": 2, "rollout_on_failure": "stop", "bad": list(case.bad), "marks": marks, **case.options,
+        "rollout_max_unavailable": 2, "rollout_on_failure": "stop", "rollout_pace": pace, "bad": list(case.bad), "marks": marks, **case.options,
     }
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE")},
@@ -101,6 +101,7 @@ def run_case(core: str, case: Case, directory: str) -> str:
         wrong.append(f"exit code {done.returncode}")
     if marked != sorted(case.marked):
         wrong.append(f"updated {marked}, wanted {sorted(case.marked)}")
+    states_wanted = case.states if pace == "batch" else case.in_window or case.states
     wrong += [f"{host} is recorded as {states.get(host)}, wanted {wanted}" for host, wanted in case.states.items() if states.get(host) not in wanted]
     return f"{case.name}: {'; '.join(wrong)}\n{done.stdout[-3000:]}" if wrong else ""
 

@@ -23,6 +23,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "app": {"type": "str", "default": ""},
     "owner": {"type": "str", "default": ""},
     "reason": {"type": "str", "default": ""},
+    "release": {"type": "str", "default": ""},
     "ttl": {"type": "int", "default": 3600},
     "break": {"type": "bool", "default": False},
     "takeover": {"type": "list", "elements": "str", "default": []},
@@ -95,6 +96,7 @@ def hold(store: Store, params: t.Mapping[str, t.Any], check_mode: bool) -> tuple
         "app": params["app"],
         "owner": params["owner"],
         "reason": params["reason"],
+        "release": params["release"],
         "ttl": params["ttl"],
         "at": iso_now(),
         "boot": boot_id(),
@@ -125,6 +127,8 @@ def hold(store: Store, params: t.Mapping[str, t.Any], check_mode: bool) -> tuple
                 store.note("lock_broken", rollout_id=params["lock_id"], from_id=held["id"], by=params["owner"])
             else:
                 raise refusal(store, held)
+            # Whoever settles what a dead rollout left has to know what it wanted.
+            wanted["release"] = wanted["release"] or held.get("release", "")
         _files.write_json(store.lock_path, wanted)
     return wanted, True, warnings
 

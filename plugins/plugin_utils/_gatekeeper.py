@@ -18,7 +18,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import
 # How often whoever waits looks again, the balancers are read, blockers are asked, and one host is asked for orders of another controller.
 LOOK, READ, ASK, LISTEN, LISTEN_PAUSED = 0.2, 1.0, 15.0, 30.0, 3.0
 # Hosts that Ansible lost are seen by a fresh task only: who is next in line starts one when another's slot is this old, then twice that, and so on.
-PATIENCE = 30.0
+PATIENCE = 10.0
 
 
 class Reach(t.Protocol):

@@ -25,9 +25,11 @@ REFUSED = "The rollout was refused, nothing was touched:"
 
 def plan_text(facts: Facts, plan: Plan, settings: Settings, *, dry: bool) -> str:
     """Return the plan as text: batches, canary, from and to a host, roundings, what is skipped and why, and whether it may run now."""
-    what = {"update": "update with your own tasks", "rollback": f"roll back to {facts['release']}", "recover": f"settle on {facts['release'] or 'what works'}"}.get(
-        facts["mode"], f"{facts['mode']} {facts['release']}"
-    )
+    what = {
+        "update": "update with your own tasks",
+        "rollback": f"roll back to {facts['release']}",
+        "recover": f"settle on {facts['release'] or 'what works'}",
+    }.get(facts["mode"], f"{facts['mode']} {facts['release']}")
     lines = [f"Rollout {facts['id']}: {facts['app']}, {what}" + (" (plan only, nothing is changed)" if dry else "")]
     resolved = facts["resolved"]
     if resolved.get("checksum"):

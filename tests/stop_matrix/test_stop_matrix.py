@@ -50,6 +50,8 @@ class Case:
     options: dict[str, t.Any] = dataclasses.field(default_factory=dict)
 
 
+BALANCER = {"driver": "health_file", "path": "{{ rollout_root }}/out", "state_dir": "{{ rollout_root }}/lb", "settle_seconds": 0}
+BAD = ("failed", "unreachable")
 DOWN = ("unreachable", "in_flight", "failed")
 CASES = [
     Case("all good", FAIL, (), HOSTS, True, {"h6": ("done",)}),
@@ -66,6 +68,9 @@ CASES = [
         {"rollout_on_failure": "continue", "rollout_max_fail": 1},
     ),
 ]
+
+# What the window pace has of its own; the others run with STOP_MATRIX=full.
+IN_WINDOW = ("one fails", "a whole batch unreachable", "a rescue that fails")
 
 
 def run_case(core: str, pace: str, case: Case, directory: str) -> str:
@@ -84,7 +89,8 @@ def run_case(core: str, pace: str, case: Case, directory: str) -> str:
     os.rename(os.path.join(directory, "inventory.json"), inventory)
     extra = {
         "rollout_app": "matrix", "rollout_update_tasks": tasks, "rollout_state_dir": state, "rollout_batch": [2], "rollout_canary": 0,
-        "rollout_max_unavailable": 2, "rollout_on_failure": "stop", "rollout_pace": pace, "bad": list(case.bad), "marks": marks, **case.options,
+        "rollout_max_unavailable": 2, "rollout_on_failure": "stop", "rollout_pace": pace, "rollout_balancers": [BALANCER],
+        "bad": list(case.bad), "marks": marks, **case.options,
     }
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE")},
@@ -96,21 +102,31 @@ def run_case(core: str, pace: str, case: Case, directory: str) -> str:
     marked = sorted(os.listdir(marks))
     with sqlite3.connect(os.path.join(state, "matrix", "ledger.sqlite3")) as connection:
         states = dict(connection.execute("SELECT host, state FROM hosts").fetchall())
+        drained = dict(connection.execute("SELECT host, drained FROM hosts").fetchall())
     wrong = []
     if (done.returncode == 0) != case.succeeds:
         wrong.append(f"exit code {done.returncode}")
-    if marked != sorted(case.marked):
-        wrong.append(f"updated {marked}, wanted {sorted(case.marked)}")
-    states_wanted = case.states if pace == "batch" else case.in_window or case.states
-    wrong += [f"{host} is recorded as {states.get(host)}, wanted {wanted}" for host, wanted in case.states.items() if states.get(host) not in wanted]
+    wanted_states = case.states
+    if pace == "batch" or case.succeeds:
+        if marked != sorted(case.marked):
+            wrong.append(f"updated {marked}, wanted {sorted(case.marked)}")
+    else:
+        # Without a barrier it is a matter of moments which host started before the failure was known; the last ones never do.
+        if not set(marked) <= {"h1", "h2", "h3", "h4"} - set(case.bad):
+            wrong.append(f"updated {marked}")
+        wanted_states = {**{host: BAD for host in case.bad if case.name != "run_once fails"}, "h6": ("untouched", "pending")}
+    wrong += [f"{host} is recorded as {states.get(host)}, wanted {wanted}" for host, wanted in wanted_states.items() if states.get(host) not in wanted]
+    wrong += [f"{host} is drained, and no record says so" for host in HOSTS if os.path.exists(os.path.join(directory, host, "out")) and not drained.get(host)]
     return f"{case.name}: {'; '.join(wrong)}\n{done.stdout[-3000:]}" if wrong else ""
 
 
+@pytest.mark.parametrize("pace", ["batch", "window"])
 @pytest.mark.parametrize("core", list(available()))
-def test_the_rollout_stops_when_it_must(core: str, tmp_path: t.Any) -> None:
+def test_the_rollout_stops_when_it_must(core: str, pace: str, tmp_path: t.Any) -> None:
     environment_of(core, available()[core])
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        futures = [pool.submit(run_case, core, case, str(tmp_path / str(number))) for number, case in enumerate(CASES)]
+        cases = CASES if pace == "batch" or os.environ.get("STOP_MATRIX") == "full" else [case for case in CASES if case.name in IN_WINDOW]
+        futures = [pool.submit(run_case, core, pace, case, str(tmp_path / str(number))) for number, case in enumerate(cases)]
         wrong = [text for text in (future.result() for future in futures) if text]
     assert not wrong, "\n\n".join(wrong)
 

@@ -71,14 +71,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             # Not a failure yet: every host has to give its lock back first.
             if as_json:
                 self._show_json(refusal_public(facts, str(exc)))
-            return planner.refuse(facts, str(exc))
+            return self._refuse(planner, facts, str(exc), task_vars)
         if as_json:
             self._show_json(planner.public)
         else:
             self._display.display(planner.text)
         result["msg"] = planner.text
         result["plan"] = planner.public
-        return planner.refuse(facts, planner.closed) if planner.closed else facts
+        return self._refuse(planner, facts, planner.closed, task_vars) if planner.closed else facts
+
+    @staticmethod
+    def _refuse(planner: Planner, facts: dict[str, t.Any], why: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        if facts["dry"]:
+            raise AnsibleActionFail(why)
+        return {**planner.refuse(facts, why), "refuse_hosts": [str(host) for host in task_vars["ansible_play_hosts"]]}
 
     def _show_json(self, data: dict[str, t.Any]) -> None:
         """Print *data* from a line ``{`` to a line ``}``: nothing else in Ansible's output is such a line."""

@@ -11,9 +11,6 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
 
-# What a host answered last: one of these tasks was skipped.
-_LAST_WORDS = ("__rollout_cleanup", "__rollout_unlocked")
-
 
 class ActionModule(ActionBase):  # type: ignore[misc]
     TRANSFERS_FILES = False
@@ -55,5 +52,4 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     @staticmethod
     def _cleanup(task_vars: dict[str, t.Any], hosts: list[str]) -> dict[str, dict[str, t.Any]]:
-        answers = {host: [plain(task_vars["hostvars"][host].get(name) or {}) for name in _LAST_WORDS] for host in hosts}
-        return {host: next((answer for answer in both if not answer.get("skipped")), {}) for host, both in answers.items()}
+        return {host: plain(task_vars["hostvars"][host].get("__rollout_cleanup") or {}) for host in hosts}

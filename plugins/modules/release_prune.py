@@ -50,6 +50,11 @@ options:
     type: list
     elements: str
     default: []
+  prune:
+    description:
+      - Whether to remove releases at all. With V(false), only O(good) and O(lock_id) count.
+    type: bool
+    default: true
   lock_id:
     description:
       - Give the lock of this id back afterwards.

@@ -22,6 +22,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "keep_releases": {"type": "int", "default": 5},
     "good": {"type": "str"},
     "protect": {"type": "list", "elements": "str", "default": []},
+    "prune": {"type": "bool", "default": True},
     "lock_id": {"type": "str"},
 }
 
@@ -129,9 +130,9 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         raise SeamlessError(f"keep_releases is {params['keep_releases']}: use at least 1, the live release always stays.")
     warnings: list[str] = []
     marked = bool(params["good"]) and mark_good(store, params["good"], check_mode)
-    choice = choose(store, params["keep_releases"], protect=params["protect"], good=params["good"])
+    choice = choose(store, params["keep_releases"], protect=params["protect"], good=params["good"]) if params["prune"] else Choice([], {})
     pruned = []
-    if not check_mode:
+    if params["prune"] and not check_mode:
         held = lock.read(store)
         for release in choice.prune:
             try:

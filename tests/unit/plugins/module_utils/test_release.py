@@ -240,7 +240,7 @@ def test_a_wrong_clock_does_not_make_a_lock_run_out(store: Store, perform: t.Any
 
 def _take(root: str, number: int, barrier: t.Any, won: t.Any) -> None:
     barrier.wait()
-    params = {"lock_id": str(number), "app": "", "owner": "", "reason": "", "ttl": 100, "break": False, "takeover": []}
+    params = {"lock_id": str(number), "app": "", "owner": "", "reason": "", "ttl": 100, "break": False, "takeover": [], "release": ""}
     try:
         lock.hold(Store(root), params, False)
     except SeamlessError:

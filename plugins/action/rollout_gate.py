@@ -62,7 +62,7 @@ class ActionModule(LightAction):
         elif step == "settle":
             conductor.settle()
         else:
-            conductor.close(hosts, self._outcomes(task_vars, hosts), alive, undo=undo)
+            conductor.close(hosts, self._outcomes(task_vars, hosts, facts), alive, undo=undo)
             if step == "free":
                 return result
         if step != "staged":
@@ -89,16 +89,19 @@ class ActionModule(LightAction):
     def _answers(task_vars: dict[str, t.Any], hosts: list[str], name: str) -> Outcomes:
         return {host: plain(task_vars["hostvars"][host].get(name) or {}) for host in hosts}
 
-    def _outcomes(self, task_vars: dict[str, t.Any], hosts: list[str]) -> Outcomes:
-        """Say of each host whether its last step ran, and how long it was out of rotation by the balancers' own clocks."""
+    def _outcomes(self, task_vars: dict[str, t.Any], hosts: list[str], facts: dict[str, t.Any]) -> Outcomes:
+        """Say of each host whether it got as far as it must, and how long it was out of rotation by the balancers' own clocks."""
         outcomes: Outcomes = {}
         drained = self._answers(task_vars, hosts, "__rollout_drained")
         enabled = self._answers(task_vars, hosts, "__rollout_enabled")
+        switched = self._answers(task_vars, hosts, "__rollout_switched")
         for host in hosts:
             out = _times(drained[host])
             back = _times(enabled[host])
             seconds = [back[key] - out[key] for key in out if key in back]
-            outcomes[host] = {"finished": bool(enabled[host]), "seconds_out": max(seconds) if seconds else None, "at": time.time()}
+            behind = facts["hosts"][host]["balancers"]
+            finished = bool(enabled[host]) if behind else facts["mode"] == "update" or bool(switched[host])
+            outcomes[host] = {"finished": finished, "seconds_out": max(seconds) if seconds else None, "at": time.time()}
         return outcomes
 
 

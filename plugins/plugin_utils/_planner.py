@@ -337,6 +337,7 @@ class Planner:
                 "cap": plan.caps.get(host, 1),
                 "slots": plan.slots.get(host, plan.max_unavailable),
                 "bake_seconds": bakes[host],
+                "steps": self._steps(host, settings, rotations[host], bakes[host]),
                 "releases": [
                     {"id": item.get("id"), "digest": item.get("digest"), "state": item.get("state")}
                     for item in (survey or {}).get("releases") or []
@@ -368,6 +369,16 @@ class Planner:
             # Nothing is before a rollout that has nothing left to do; but what comes after it may have failed last time.
             facts["once_before_hosts"] = plan.order[:_once.WITNESSES] if settings.once_before else []
             facts["once_after_hosts"] = facts["finish_hosts"][:_once.WITNESSES] if settings.once_after else []
+
+    def _steps(self, host: str, settings: Settings, rotation: preflight.InRotation, bake: float) -> list[dict[str, str]]:
+        return _steps.roll_steps(
+            settings.mode,
+            balancers=bool(rotation.calls),
+            hooks=self._variables.get(host, "rollout_hooks") or {},
+            update_role=bool(self._variables.get(host, "rollout_update_role")),
+            health=bool(settings.health),
+            bakes=bake > 0 or bool(self._variables.get(host, "rollout_bake_health")),
+        )
 
     @staticmethod
     def _estimate(facts: Facts, settings: Settings, plan: Plan, bakes: t.Mapping[str, float]) -> dict[str, t.Any] | None:

@@ -68,3 +68,38 @@ def role_is_there(name: str, playbook_dir: str) -> bool:
     if name.count(".") >= 2 and _get_collection_role_path(name, []):
         return True
     return any(os.path.isdir(os.path.join(place, name)) for place in (os.path.join(playbook_dir, "roles"), *roles_path(), playbook_dir))
+
+
+def roll_steps(
+    mode: str, *, balancers: bool, hooks: t.Mapping[str, t.Sequence[str]], update_role: bool, health: bool, bakes: bool
+) -> list[dict[str, str]]:
+    """Return the task files that one host goes through while it is rolled, in their order, and no other.
+
+    A task that is skipped costs a host as much of the controller as one that does something, so nothing is left to be skipped.
+    """
+
+    def hook(point: str) -> list[dict[str, str]]:
+        return [{"file": "hook.yml", "hook": str(name)} for name in hooks.get(point) or []]
+
+    def step(name: str, wanted: bool = True) -> list[dict[str, str]]:
+        return [{"file": f"{name}.yml", "hook": ""}] if wanted else []
+
+    between = hook("after_drain") + hook("before_switch")
+    if mode == "update":
+        work = step("update_role" if update_role else "update_tasks") + step("update_health", health)
+    else:
+        work = step("switch_hooks" if hooks.get("after_switch") else "switch")
+    steps = [
+        *hook("before_drain"),
+        *step("drain", balancers),
+        *between,
+        # A balancer that was reloaded meanwhile may have forgotten the drain.
+        *step("redrain", balancers and bool(between)),
+        *work,
+        *hook("validate"),
+        *hook("before_enable"),
+        *step("enable", balancers),
+        *hook("after_enable"),
+        *step("bake", bakes),
+    ]
+    return step("plain") if steps == step("drain") + step("switch") + step("enable") else steps

@@ -13,6 +13,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import HostView, Plan, make_plan, resolve_amount
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
+from ansible_collections.seamless.rollout.plugins.plugin_utils._steps import roll_steps
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -316,3 +317,21 @@ def test_an_interrupted_rollout_is_known_by_its_dead_process(facts: dict[str, t.
 
     assert [row["alive"] for row in Ledger(str(tmp_path)).unfinished()] == [False]
     assert process_start(os.getpid()) == process_start(os.getpid()) != ""
+
+
+def names_of(**changes: t.Any) -> list[str]:
+    options: dict[str, t.Any] = {"balancers": True, "hooks": {}, "update_role": False, "health": True, "bakes": False, **changes}
+    return [step["hook"] or step["file"][:-4] for step in roll_steps(options.pop("mode", "release"), **options)]
+
+
+def test_a_host_goes_through_the_steps_that_it_needs_and_no_other() -> None:
+    assert names_of() == ["plain"]
+    assert names_of(balancers=False) == ["switch"]
+    assert names_of(mode="update", update_role=True) == ["drain", "update_role", "update_health", "enable"]
+    assert names_of(mode="update", health=False, balancers=False) == ["update_tasks"]
+    assert names_of(bakes=True) == ["drain", "switch", "enable", "bake"]
+    points = ("before_drain", "after_drain", "before_switch", "after_switch", "validate", "before_enable", "after_enable")
+    assert names_of(hooks={point: [f"{point}.yml"] for point in points}) == [
+        "before_drain.yml", "drain", "after_drain.yml", "before_switch.yml", "redrain", "switch_hooks", "validate.yml", "before_enable.yml", "enable",
+        "after_enable.yml",
+    ]

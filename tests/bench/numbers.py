@@ -24,6 +24,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._release import l
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
 from fleet.fleet import REPO, Fleet
 
+from bench import scale, window
 from bench.bench import Bench, Measured
 
 SWITCHES = 20_000
@@ -128,6 +129,53 @@ def received_bytes() -> list[Row]:
     return [Row("bytes_per_host_1_percent_changed", f"{value / 1e6:.2f} MB", "<= 0.6 MB", 0 < value <= 600_000)]
 
 
+@functools.lru_cache(maxsize=1)
+def paces() -> dict[str, t.Any]:
+    return window.compare()
+
+
+def window_makespan() -> list[Row]:
+    both = paces()
+    ratio = round(both["batch"].makespan / both["window"].makespan, 2)
+    optimum = round(both["window"].makespan / both["optimum"], 2)
+    value = f"{ratio} x ({both['batch'].makespan} s / {both['window'].makespan} s), {optimum} x list scheduling"
+    return [Row("window_makespan", value, ">= 1.5, and <= 1.15 x list scheduling", ratio >= 1.5 and optimum <= 1.15)]
+
+
+def most_out() -> list[Row]:
+    most = {pace: paces()[pace].most_out for pace in ("batch", "window")}
+    value = ", ".join(f"{pace} {number}" for pace, number in most.items())
+    return [Row("most_hosts_out_at_once", value, f"<= {window.AT_ONCE}", max(most.values()) <= window.AT_ONCE)]
+
+
+@functools.lru_cache(maxsize=1)
+def thousand() -> scale.Scale:
+    return scale.measure()
+
+
+def plan_seconds() -> list[Row]:
+    return [Row("plan_1000_hosts_seconds", thousand().plan, "< 5", 0 < thousand().plan < 5)]
+
+
+def window_overhead() -> list[Row]:
+    result = thousand()
+    ratio = round(result.window / result.bare, 2)
+    value = f"{ratio} ({result.window} s / {result.bare} s for {result.tasks:.1f} tasks a host)"
+    return [Row("window_overhead_1000_hosts", value, "<= 1.5 x as many bare module calls", ratio <= 1.5)]
+
+
+def stop_matrix() -> list[Row]:
+    """Every case on every ansible-core that is there, in both paces."""
+    with tempfile.NamedTemporaryFile(suffix=".xml") as junit:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/stop_matrix", f"--junit-xml={junit.name}"]
+        subprocess.run(command, cwd=REPO, stdout=subprocess.DEVNULL, check=False, env={**os.environ, "STOP_MATRIX": "full"})
+        cases = list(xml.etree.ElementTree.parse(junit.name).getroot().iter("testcase"))
+    bad = [case for case in cases if len(case)]
+    cores = sorted({match[1] for case in cases if (match := re.search(r"\[(\d\.\d+)", str(case.get("name"))))})
+    value = f"{len(cases) - len(bad)} of {len(cases)} on {', '.join(cores)}"
+    return [Row("stop_matrix", value, "all stop, no drain unrecorded, both paces", not bad and len(cores) >= 1)]
+
+
 def from_tests(name: str, pattern: str, goal: str, least: int) -> list[Row]:
     """Run the integration tests that cause a fault and say how many of them passed."""
     with tempfile.NamedTemporaryFile(suffix=".xml") as junit:
@@ -152,6 +200,11 @@ ROWS: dict[str, t.Callable[[], list[Row]]] = {
     "unreachable_after_drain": lambda: from_tests("unreachable_after_drain", "lost_after_its_drain", "stops, recorded, repaired by a re-run", 1),
     "last_healthy_member": lambda: from_tests("last_healthy_member", "last_healthy_member", "never drained", 1),
     "bad_inputs_refused": lambda: from_tests("bad_inputs_refused", "bad_input", "each refused before a drain", 19),
+    "window_makespan": window_makespan,
+    "most_hosts_out_at_once": most_out,
+    "plan_1000_hosts_seconds": plan_seconds,
+    "window_overhead_1000_hosts": window_overhead,
+    "stop_matrix": stop_matrix,
 }
 
 

@@ -1,0 +1,94 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A thousand hosts with local connections and nothing to do on them: what the plan and the window pace cost the controller."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import typing as t
+
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+HOSTS, FORKS = 1000, 20
+# What does nothing takes as long on the next host: so many say enough.
+SOME = 200
+# The tasks that decide; what reads the hosts is work on the hosts.
+PLAN_TASKS = ("Check the variables and name the rollout", "Compute the plan")
+
+
+class Scale(t.NamedTuple):
+    """Seconds: *plan* to check variables and plan, *window* for all hosts in the window, *bare* for as many tasks that do nothing."""
+
+    plan: float
+    window: float
+    tasks: float
+    bare: float
+
+
+def _play(directory: str, playbook: str, *options: str) -> str:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE")},
+        "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join([os.path.join(REPO, "build", "tree"), os.path.join(REPO, "build", "deps")]),
+        "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks", "PROFILE_TASKS_TASK_OUTPUT_LIMIT": "all", "ANSIBLE_FORKS": str(FORKS),
+        "HOME": directory, "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8",
+    }
+    command = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", os.path.join(directory, "inventory.json"), playbook, *options]
+    done = subprocess.run(command, env=environment, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(done.stdout[-4000:])
+    return done.stdout
+
+
+def _window_seconds(directory: str) -> float:
+    """Return the time from the first host's start to the last one's end, from the ledger."""
+    with sqlite3.connect(os.path.join(directory, "state", "scale", "ledger.sqlite3")) as connection:
+        first, last = connection.execute("SELECT min(at), max(at) FROM events WHERE event IN ('in_flight', 'done')").fetchone()
+    return float(last - first)
+
+
+def _seconds(log: str, task: str) -> float:
+    found = re.findall(rf"^\S+ : {re.escape(task)} -+ ([\d.]+)s$", log, re.MULTILINE)
+    return sum(map(float, found))
+
+
+def measure() -> Scale:
+    with tempfile.TemporaryDirectory() as directory:
+        hosts = {f"host{number:04}": {"rollout_root": os.path.join(directory, "roots", f"{number:04}")} for number in range(HOSTS)}
+        variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        with open(os.path.join(directory, "inventory.json"), "w", encoding="utf-8") as file:
+            json.dump({"app": {"hosts": hosts, "vars": variables}}, file)
+        nothing = os.path.join(directory, "nothing.yml")
+        with open(nothing, "w", encoding="utf-8") as file:
+            file.write("- name: Nothing\n  ansible.builtin.meta: noop\n")
+        extra = {
+            "rollout_app": "scale", "rollout_update_tasks": nothing, "rollout_pace": "window", "rollout_max_unavailable": FORKS, "rollout_canary": 0,
+            "rollout_state_dir": os.path.join(directory, "state"),
+        }
+        log = _play(directory, "seamless.rollout.rollout", "-e", json.dumps(extra))
+        window = re.search(r"^PLAY \[Roll in a window\].*?(?=^PLAY )", log, re.MULTILINE | re.DOTALL)
+        if window is None:
+            raise SystemExit(log[-4000:])
+        # Tasks that ran, on all hosts: a line for each, includes too.
+        ran = len(re.findall(r"^(?:ok|changed): \[host|^included: ", window[0], re.MULTILINE))
+        each = max(1, round(ran / HOSTS))
+        bare = os.path.join(directory, "bare.yml")
+        with open(bare, "w", encoding="utf-8") as file:
+            play = {"hosts": "app", "strategy": "host_pinned", "gather_facts": False, "tasks": [{"ansible.builtin.ping": None}] * each}
+            json.dump([play], file)
+        begun = time.monotonic()
+        _play(directory, bare, "--limit", f"app[0:{SOME - 1}]")
+        seconds = (time.monotonic() - begun) * HOSTS / SOME
+        plan = sum(_seconds(log, name) for name in PLAN_TASKS)
+        return Scale(round(plan, 2), round(_window_seconds(directory), 1), ran / HOSTS, round(seconds, 1))
+
+
+if __name__ == "__main__":
+    print(measure()._asdict())

@@ -168,7 +168,8 @@ class Gatekeeper:
         if self.ledger.due(self.id, "locks", ttl / 4):
             locks = self.reach.keep_locks(hosts)
         elif self.ledger.due(self.id, "listen", min(every, ttl / 4)):
-            locks = self.reach.keep_locks(hosts[:1])
+            rows = self.ledger.hosts(self.id)
+            locks = self.reach.keep_locks([host for host in hosts if rows.get(host, {}).get("state") not in ("unreachable", "failed")][:1])
         else:
             return
         for order in (order for lock in locks for order in lock.get("orders") or []):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -111,6 +112,14 @@ def world(tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(str(tmp_path))
     monkeypatch.setattr(time, "time", lambda: made.now)
     monkeypatch.setattr(gate, "LOOK", 0.5)
+    connect = sqlite3.connect
+
+    def without_a_disk(*args: t.Any, **options: t.Any) -> sqlite3.Connection:
+        connection = connect(*args, **options)
+        connection.execute("PRAGMA synchronous=OFF")
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", without_a_disk)
     return made
 
 

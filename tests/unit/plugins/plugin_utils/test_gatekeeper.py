@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import signal
 import sqlite3
 import subprocess
@@ -20,6 +21,9 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _gatekeepe
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._gatekeeper import Gatekeeper, Go
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
+from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import VERBS
+from ansible_collections.seamless.rollout.plugins.plugin_utils._reader import KNOWN
+from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import LOCK_POLICIES
 from ansible_collections.seamless.rollout.plugins.plugin_utils._status import watch
 
 HOSTS = ("web1", "web2", "web3", "web4")
@@ -481,6 +485,22 @@ def test_the_first_signal_is_an_order_to_stop_and_the_second_ends_the_process(tm
         os.kill(child, signal.SIGTERM)
         process.kill()
         process.wait()
+
+
+def test_the_guide_names_what_there_is_and_quotes_what_is_said(world: World) -> None:
+    repo = os.path.abspath(os.path.join(__file__, *[os.pardir] * 5))
+    with open(os.path.join(repo, "docs", "docsite", "rst", "control.rst"), encoding="utf-8") as file:
+        guide = file.read()
+    assert set(re.findall(r"rollout_\w+", guide)) <= KNOWN
+    playbooks = set(re.findall(r"seamless\.rollout\.(\w+) -e", guide))
+    assert playbooks and all(os.path.exists(os.path.join(repo, "playbooks", f"{name}.yml")) for name in playbooks)
+    assert re.findall(r"^(\w+)\n   \w", guide, re.MULTILINE) == ["batch", "window", *VERBS, *LOCK_POLICIES]
+    world.begin(canary=["web1"], auto_promote=False)
+    world.done("web1")
+    world.after(1, lambda: world.order("pause", "the phone rang"))
+    world.after(2, lambda: world.order("stop"))
+    world.slot("web2")
+    assert all(said in guide for said in world.said[:2]), world.said
 
 
 def test_only_the_main_thread_installs_handlers_and_gives_them_back(tmp_path: t.Any) -> None:

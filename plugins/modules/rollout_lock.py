@@ -99,6 +99,12 @@ options:
       - Seconds to wait for the holder, with O(policy=wait) and O(policy=supersede).
     type: float
     default: 600
+  alone:
+    description:
+      - With O(policy=wait) and O(policy=supersede), whether the caller holds no lock on any other host yet.
+      - Who wants the locks of several hosts waits for the first one this way, and takes the others afterwards. Two that wait can't block each other then.
+    type: bool
+    default: false
   renew:
     description:
       - Only show that the holder O(lock_id) still lives. Nothing happens where it doesn't hold the lock.

@@ -118,6 +118,8 @@ class Conductor:
     ) -> Facts:
         """Record the outcome of every planned host, then decide: go on, or halt (and undo). Returns the facts for what follows."""
         self.close(hosts, outcomes, alive, undo=undo)
+        if not undo:
+            self._obey_abort()
         return self.told()
 
     def close(self, hosts: t.Sequence[str], outcomes: t.Mapping[str, t.Mapping[str, t.Any]], alive: t.Container[str], *, undo: bool) -> None:
@@ -142,6 +144,13 @@ class Conductor:
             if row["state"] == "in_flight":
                 self.lost(host)
         self._decide()
+        self._obey_abort()
+
+    def _obey_abort(self) -> None:
+        """Follow an order to abort that came while the last hosts were under way, when nobody waits at the gate any more."""
+        ended = orders.standing(self.ledger.orders(self.id), self.ledger.begun(self.id)).ended
+        if ended and ended["verb"] == "abort" and not self.halted:
+            self.halt(orders.worded(ended), undo=True)
 
     def told(self) -> Facts:
         """Return the facts for the plays that follow, with what the ledger says by now: who failed, whether it is halted, who goes back."""

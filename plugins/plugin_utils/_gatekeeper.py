@@ -79,6 +79,8 @@ class Gatekeeper:
                 if not why:
                     return Go(True)
                 blocked_since = self._blocked(blocked_since, states, why)
+            else:
+                blocked_since = None
             if self._is_next(plan, host, states) and self._overdue(states, tries):
                 return Go(False, again=True)
             self._wait(why, told=self._is_next(plan, host, states))
@@ -137,7 +139,10 @@ class Gatekeeper:
 
     def _needs_approval(self, host: str) -> bool:
         canary = self.facts.get("canary") or []
-        return bool(canary) and not self.facts.get("auto_promote", True) and host not in canary
+        if self.facts.get("auto_promote", True) or host in canary:
+            return False
+        before = self.facts["order"][:self.facts["order"].index(host)]
+        return any(name in before for name in canary)
 
     def _forbidden(self) -> str:
         """Return which change window or blocker forbids to start another host now."""
@@ -157,6 +162,9 @@ class Gatekeeper:
             if self.ledger.due(self.id, "blockers", ASK) if asked is None else self.clock() - asked >= ASK:
                 self._asked_at = self.clock()
                 self._blockers = "; ".join(check(self.facts["blockers"]))
+                if self._blockers:
+                    # Should this task end before the answer changes, the next one has to ask for itself.
+                    self.ledger.forget_beat(self.id, "blockers")
         return self._blockers
 
     def _listen(self, every: float) -> None:
@@ -168,8 +176,8 @@ class Gatekeeper:
         if self.ledger.due(self.id, "locks", ttl / 4):
             locks = self.reach.keep_locks(hosts)
         elif self.ledger.due(self.id, "listen", min(every, ttl / 4)):
-            rows = self.ledger.hosts(self.id)
-            locks = self.reach.keep_locks([host for host in hosts if rows.get(host, {}).get("state") not in ("unreachable", "failed")][:1])
+            # An order is left on all hosts; one that is lost can't tell of it.
+            locks = next(filter(None, (self.reach.keep_locks([host]) for host in hosts[:3])), [])
         else:
             return
         for order in (order for lock in locks for order in lock.get("orders") or []):
@@ -191,7 +199,8 @@ def _window_of(facts: t.Mapping[str, t.Any]) -> window.Window:
         steps={host: int(hosts[host]["step"]) for host in facts["order"]},
         caps={host: int(hosts[host]["cap"]) for host in facts["order"]},
         weights={host: int(hosts[host]["weight"]) for host in hosts},
-        zones={host: str(hosts[host]["zone"]) for host in hosts},
+        places={host: (str(hosts[host]["tier"]), str(hosts[host]["zone"])) for host in hosts},
+        allowed={host: int(hosts[host]["allowed"]) for host in hosts},
         slots={host: int(hosts[host]["slots"]) for host in hosts},
         max_parallel=int(facts["max_parallel"]),
         max_unavailable=int(facts["max_unavailable"]),

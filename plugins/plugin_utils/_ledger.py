@@ -109,12 +109,12 @@ class Ledger:
             )
             for position, (host, entry) in enumerate(plan["hosts"].items()):
                 connection.execute(
-                    "INSERT INTO hosts (rollout_id, host, position, state, from_release, to_release, detail, updated_at) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (rollout_id, host) DO UPDATE SET "
+                    "INSERT INTO hosts (rollout_id, host, position, state, from_release, to_release, detail, drained, updated_at) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (rollout_id, host) DO UPDATE SET "
                     "state=CASE WHEN excluded.state='skipped' AND hosts.state='done' THEN 'done' ELSE excluded.state END, "
-                    "position=excluded.position, detail=excluded.detail, updated_at=excluded.updated_at, "
+                    "position=excluded.position, detail=excluded.detail, drained=excluded.drained, updated_at=excluded.updated_at, "
                     "from_release=COALESCE(hosts.from_release, excluded.from_release), to_release=excluded.to_release",
-                    (rollout_id, host, position, entry["state"], entry["from"], entry["target"], entry["detail"], now),
+                    (rollout_id, host, position, entry["state"], entry["from"], entry["target"], entry["detail"], int(bool(entry.get("drained"))), now),
                 )
 
     def update_host(self, rollout_id: str, host: str, **changes: t.Any) -> None:
@@ -162,6 +162,11 @@ class Ledger:
         with self._open() as connection:
             rows = connection.execute("SELECT * FROM orders WHERE rollout_id=? ORDER BY number", (rollout_id,)).fetchall()
         return [dict(row) for row in rows]
+
+    def forget_beat(self, rollout_id: str, kind: str) -> None:
+        """Have :meth:`due` be true for whoever asks next."""
+        with self._open() as connection:
+            connection.execute("DELETE FROM beats WHERE rollout_id=? AND kind=?", (rollout_id, kind))
 
     def begun(self, rollout_id: str) -> float:
         """Return when the process that works on the rollout now began (seconds since 1970), which is later than its start where it was resumed."""

@@ -39,7 +39,7 @@ class HostView:
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """``stages`` are the hosts between two barriers; ``batches`` subdivide them. ``caps`` says of each host how many may be under way
-    with it, as ``slots`` says how much weight may be out of service."""
+    with it, ``allowed`` and ``slots`` how much weight may be out of service in its tier and in its zone."""
 
     order: list[str]
     batches: list[list[str]]
@@ -53,6 +53,7 @@ class Plan:
     max_parallel: int
     caps: dict[str, int]
     slots: dict[str, int]
+    allowed: dict[str, int]
     unreachable: list[str]
 
     @property
@@ -216,6 +217,7 @@ def make_plan(
         max_parallel=max((part.cap for part in parts), default=0),
         caps={name: cap for part in parts for name, cap in part.caps.items()},
         slots={name: slots for part in parts for name, slots in part.slots.items()},
+        allowed={host.name: part.allowed for part in parts for host in part.hosts},
         unreachable=[host.name for host in hosts if not host.reachable],
     )
 
@@ -247,7 +249,9 @@ class _Tier:
         broken = [host for host in self.pending if not host.serving]
         down = [host for host in self.hosts if not host.serving or not host.reachable]
         first: list[HostView] = []
-        if canaries and broken and sum(host.weight for host in down) >= self.allowed:
+        # Without a canary the broken ones go before the others anyway, but for the late ones.
+        next_up = canaries or [host for host in self.pending if host.serving and any(other.late for other in broken)][:1]
+        if broken and any(self._crowded(host, down) for host in next_up):
             self.notes.append(
                 f"{len(down)} of {len(self.hosts)} hosts are out of service, as many as may be at once: they are updated before the canary."
             )
@@ -263,6 +267,14 @@ class _Tier:
         )
         self._cut(self._by_zone([host for host in rest if host.late]), sizes_left)
         return self
+
+    def _crowded(self, host: HostView, down: t.Sequence[HostView]) -> bool:
+        """Say whether *host* can't leave rotation beside what is *down* already."""
+        near = [other for other in down if other.zone == host.zone]
+        return (
+            sum(other.weight for other in down) + host.weight > self.allowed
+            or host.zone in self.per_zone and sum(other.weight for other in near) + host.weight > self.per_zone[host.zone]
+        )
 
     def _by_zone(self, hosts: t.Sequence[HostView]) -> list[list[HostView]]:
         groups = ([host for host in hosts if host.zone == zone] for zone in self.zones)

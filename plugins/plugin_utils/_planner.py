@@ -323,6 +323,9 @@ class Planner:
             way_back = (earlier or (survey or {}).get("previous")) if current == target else current
             staged = bool(target) and content.is_in(record) and record.get("state") not in (None, "staged")
             state = "unreachable" if survey is None else "skipped" if host in plan.skipped else "pending"
+            if state == "skipped" and settings.mode == "release" and record.get("state") != "good":
+                # It has the release from a rollout that never came to a good end: an undo takes it back with the others.
+                state = "done"
             facts["hosts"][host] = {
                 "from": way_back,
                 "current": current,
@@ -335,6 +338,7 @@ class Planner:
                 **{key: facts["traits"][host][key] for key in ("zone", "tier", "weight", "late")},
                 "step": steps.get(host, -1),
                 "cap": plan.caps.get(host, 1),
+                "allowed": plan.allowed.get(host, plan.max_unavailable),
                 "slots": plan.slots.get(host, plan.max_unavailable),
                 "bake_seconds": bakes[host],
                 "steps": self._steps(host, settings, rotations[host], bakes[host]),

@@ -322,15 +322,20 @@ def settled_releases(surveys: t.Mapping[str, t.Mapping[str, t.Any]], findings: F
 
 
 def rollback_target(surveys: t.Mapping[str, t.Mapping[str, t.Any]]) -> str | None:
-    """Return the release marked good most recently that does not run on every host already."""
-    newest: dict[str, str] = {}
-    for survey in surveys.values():
-        for record in survey.get("releases") or []:
-            if record.get("good_at"):
-                newest[record["id"]] = max(newest.get(record["id"], ""), str(record["good_at"]))
+    """Return the release that was marked good last and does not run on every host already, as most hosts see it.
+
+    Each host counts its own releases: a clock that was set wrong on one of them decides nothing.
+    """
     running = [current_release(survey) for survey in surveys.values()]
-    candidates = [release for release in newest if any(current != release for current in running)]
-    return max(candidates, key=lambda release: newest[release], default=None)
+    votes: dict[str, list[str]] = {}
+    for survey in surveys.values():
+        good = [
+            record for record in survey.get("releases") or [] if record.get("good_at") and any(current != record["id"] for current in running)
+        ]
+        if good:
+            last = max(good, key=lambda record: (int(record.get("good_sequence") or 0), str(record["good_at"])))
+            votes.setdefault(str(last["id"]), []).append(str(last["good_at"]))
+    return max(votes, key=lambda release: (len(votes[release]), max(votes[release])), default=None)
 
 
 def hosts_without(surveys: t.Mapping[str, t.Mapping[str, t.Any]], release: str) -> list[str]:

@@ -26,8 +26,8 @@ class Window:
     """What the plan fixed: order, barriers, and how many hosts at once.
 
     *order* has the hosts in the order in which they start. A host starts only when every host of an earlier *steps* number is finished. *caps*
-    bounds the hosts in flight while a host starts, as a batch that it would have been in does. *weights* count in *max_unavailable*, and in
-    *slots*, the weight that may be out of service in the zone of each host.
+    bounds the hosts in flight while a host starts, as a batch that it would have been in does. *weights* count in *allowed*,
+    the weight that may be out of service in the tier of each host, and in *slots*, that in its zone. *places* are tier and zone.
     """
 
     order: t.Sequence[str]
@@ -36,7 +36,8 @@ class Window:
     weights: t.Mapping[str, int]
     max_parallel: int
     max_unavailable: int
-    zones: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    places: t.Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    allowed: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     slots: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def weight(self, hosts: t.Iterable[str]) -> int:
@@ -63,9 +64,11 @@ def why_not_now(window: Window, host: str, states: States, unavailable: t.Abstra
     if host in unavailable:
         return ""
     out = set(unavailable) | flying
-    zone = window.zones.get(host, "")
-    near = {name for name in out if window.zones.get(name, "") == zone}
-    for hosts, most, where in ((out, window.max_unavailable, ""), (near, window.slots.get(host, window.max_unavailable), f" in zone {zone}" * bool(zone))):
+    tier, zone = here = window.places.get(host, ("", ""))
+    out = {name for name in out if window.places.get(name, ("", ""))[0] == tier}
+    near = {name for name in out if window.places.get(name, ("", "")) == here}
+    most_here = window.allowed.get(host, window.max_unavailable)
+    for hosts, most, where in ((out, most_here, ""), (near, window.slots.get(host, most_here), f" in zone {zone}" * bool(zone))):
         # A host that is heavier than the whole budget goes alone.
         if hosts and window.weight(hosts) + window.weight([host]) > most:
             by_weight = " (by weight)" if any(weight != 1 for weight in window.weights.values()) else ""

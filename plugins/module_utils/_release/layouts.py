@@ -60,6 +60,7 @@ def foreign_releases(store: Store) -> list[dict[str, t.Any]]:
                 "digest": None,
                 "revision": _revision(os.path.join(store.releases, name)),
                 "good_at": None if bad else record.get("good_at"),
+                "good_sequence": None if bad else record.get("good_sequence"),
             }
         )
     return sorted(found, key=lambda item: _age(str(item["id"])))

@@ -29,6 +29,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "takeover": {"type": "list", "elements": "str", "default": []},
     "policy": {"type": "str", "choices": ["reject", "wait", "supersede"], "default": "reject"},
     "wait": {"type": "float", "default": 600},
+    "alone": {"type": "bool", "default": False},
     "renew": {"type": "bool", "default": False},
     "order": {"type": "str", "choices": ["pause", "resume", "promote", "stop", "abort"]},
     "survey": {"type": "dict"},
@@ -72,9 +73,11 @@ def _patience(held: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> flo
     Two rollouts that start together take the locks of many hosts at the same moment, each some of them. The one with the lower id waits
     and the other one steps back, on every host alike (wait-die, Rosenkrantz et al. 1978), so they can't hold half the hosts each for long.
     """
-    if _is_fresh(held):
-        return _STEP_BACK if params["lock_id"] < str(held["id"]) else 0.0
-    return float(params["wait"]) if params["policy"] != "reject" else 0.0
+    waits = params["policy"] != "reject"
+    if _is_fresh(held) and not (waits and params["alone"]):
+        # Who waits for others has the lock of its first host by then: others that start now step back.
+        return 2 * _STEP_BACK if waits else _STEP_BACK if params["lock_id"] < str(held["id"]) else 0.0
+    return float(params["wait"]) if waits else 0.0
 
 
 def refusal(store: Store, lock: t.Mapping[str, t.Any]) -> SeamlessError:
@@ -144,7 +147,7 @@ def take(store: Store, params: t.Mapping[str, t.Any], check_mode: bool) -> tuple
             held = exc.details.get("lock")
             if check_mode or held is None or time.monotonic() - begun >= _patience(held, params):
                 raise
-            if params["policy"] == "supersede" and not superseded and not _is_fresh(held):
+            if params["policy"] == "supersede" and not superseded and (params["alone"] or not _is_fresh(held)):
                 leave_order(store, "abort", params["owner"], f"superseded by {params['lock_id']}", check_mode)
                 superseded = True
         time.sleep(0.5)

@@ -15,7 +15,7 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.module_utils import _files
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release import lock, processes
-from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store, iso_now
+from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "root": {"type": "path", "required": True},
@@ -118,7 +118,7 @@ def mark_good(store: Store, release: str, check_mode: bool) -> bool:
     if record.get("state") == "good" and record.get("good_at"):
         return False
     if not check_mode:
-        store.save({**record, "state": "good", "good_at": iso_now()})
+        store.save({**record, "state": "good", **store.good_now()})
         store.note("good", release=release)
     return True
 

@@ -162,11 +162,21 @@ class Store:
     def last_good(self, besides: str | None = None) -> str | None:
         """Return the release that was marked good last, other than *besides*."""
         good = {
-            release: str(record["good_at"])
+            release: goodness(record)
             for release, record in self.known().items()
             if record.get("good_at") and record.get("state") not in ("failed", "bad") and release != besides
         }
         return max(good, key=lambda release: good[release], default=None)
+
+    def good_now(self) -> dict[str, t.Any]:
+        """Return what a record says of a release that is marked good now: when by the clock, and after which others by counting."""
+        latest = max((goodness(record)[0] for record in self.known().values()), default=0)
+        return {"good_at": iso_now(), "good_sequence": latest + 1}
+
+
+def goodness(record: t.Mapping[str, t.Any]) -> tuple[int, str]:
+    """Return what orders releases by when they were marked good. A clock that was set wrong for a while must not decide what is pruned."""
+    return int(record.get("good_sequence") or 0), str(record.get("good_at") or "")
 
 
 def _needs_newline(path: str) -> bool:

@@ -82,7 +82,7 @@ def save_states(store: Store, release: str, previous: str | None, reason: str) -
         if record is None:
             # What another tool had put here was live until now: that makes it a way back.
             record = store.adopt(name)
-            changes["good_at"] = iso_now()
+            changes.update(store.good_now())
         if state == "current":
             changes["switched_at"] = iso_now()
             if reason == "rollback" and record.get("good_at"):

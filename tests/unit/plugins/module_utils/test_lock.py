@@ -100,12 +100,21 @@ def test_whoever_has_the_lower_id_waits_for_a_fresh_lock_and_not_for_ever(store:
     assert 1 <= time.monotonic() - begun < 10
 
 
-@pytest.mark.parametrize("policy", ["reject", "wait", "supersede"])
-def test_the_higher_id_steps_back_from_a_fresh_lock_whatever_its_policy(store: Store, policy: str, naps: list[float]) -> None:
+def test_the_higher_id_steps_back_from_a_fresh_lock(store: Store, naps: list[float]) -> None:
     lock.hold(store, params("r1"), False)
     with pytest.raises(SeamlessError):
-        lock.take(store, params("r2", policy=policy, wait=60), False)
+        lock.take(store, params("r2", wait=60), False)
     assert naps == [] and "orders" not in raw(store)
+
+
+@pytest.mark.parametrize("policy", ["wait", "supersede"])
+def test_who_holds_no_other_lock_waits_for_a_fresh_one_too(store: Store, policy: str) -> None:
+    lock.hold(store, params("r1"), False)
+    begun = time.monotonic()
+    with pytest.raises(SeamlessError):
+        lock.take(store, params("r2", policy=policy, wait=1, alone=True), False)
+    assert 1 <= time.monotonic() - begun < 10
+    assert ("orders" in raw(store)) is (policy == "supersede")
 
 
 def test_reject_refuses_an_old_lock_at_once_and_names_the_holder(store: Store, naps: list[float]) -> None:

@@ -45,8 +45,8 @@ class World:
             "window_hosts": list(HOSTS), "undo_hosts": [],
             "hosts": {
                 host: {
-                    "from": "1.0", "target": "2.0", "state": "pending", "detail": "", "balancers": [{}],
-                    "step": 0, "cap": 2, "weight": 1, "zone": "", "slots": 2,
+                    "from": "1.0", "target": "2.0", "state": "pending", "detail": "", "balancers": [{}], "drained": False,
+                    "step": 0, "cap": 2, "weight": 1, "zone": "", "tier": "", "allowed": 2, "slots": 2,
                 }
                 for host in HOSTS
             },
@@ -55,6 +55,8 @@ class World:
 
     def begin(self, **changes: t.Any) -> Conductor:
         self.facts.update(changes)
+        for entry in self.facts["hosts"].values():
+            entry["allowed"] = self.facts["max_unavailable"]
         rollout = {key: self.facts[key] for key in ("id", "app", "release", "mode")}
         self.ledger.begin(
             {**rollout, "state": "planned", "reason": "", "owner": "o", "controller": platform.node(), "pid": 1, "process_start": "", "started_at": self.now}
@@ -303,8 +305,8 @@ def test_the_deadline_does_not_run_while_a_host_is_under_way(world: World) -> No
     world.begin(progress_deadline=5)
     world.slot("web1")
     world.out = {"web3", "web4"}
-    world.after(20, lambda: world.done("web1"))
-    world.after(22, world.out.clear)
+    world.after(8, lambda: world.done("web1"))
+    world.after(9, world.out.clear)
     assert world.slot("web2") == Go(True)
 
 

@@ -239,7 +239,7 @@ def facts(tmp_path: t.Any) -> dict[str, t.Any]:
     made = {
         "id": "r", "state_dir": str(tmp_path), "max_fail": 0, "on_failure": "rollback", "halted": "", "mode": "release", "max_unavailable": 1, "release": "2.0",
         "roll_hosts": ["web1", "web2", "web3"], "undo_hosts": [], "finish_hosts": [],
-        "hosts": {f"web{n}": {"from": "1.0", "target": "2.0", "state": "pending", "detail": "", "balancers": [{}]} for n in (1, 2, 3)},
+        "hosts": {f"web{n}": {"from": "1.0", "target": "2.0", "state": "pending", "detail": "", "drained": False, "balancers": [{}]} for n in (1, 2, 3)},
     }
     ledger = Ledger(str(tmp_path))
     rollout = {"app": "shop", "release": "2.0", "mode": "release", "state": "planned", "reason": "", "owner": "o", "controller": "c"}

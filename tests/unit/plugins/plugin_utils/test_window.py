@@ -68,7 +68,7 @@ def test_capacity_is_counted_by_weight_and_a_host_that_is_too_heavy_goes_alone()
 
 
 def test_a_zone_has_a_budget_of_its_own() -> None:
-    wanted = window(zones={"a": "east", "b": "east", "c": "west", "d": "west"}, slots=dict.fromkeys(FOUR, 1))
+    wanted = window(places={"a": ("", "east"), "b": ("", "east"), "c": ("", "west"), "d": ("", "west")}, slots=dict.fromkeys(FOUR, 1))
     assert asked(wanted, "b", "a") == "waits for capacity: a out of service in zone east, 1 may be at once"
     assert asked(wanted, "c", "b", done="a") == ""
 
@@ -101,10 +101,10 @@ class Roll:
         steps, flying = self.window.steps, self.named(IN_FLIGHT)
         assert all(self.states[name] in ("done", "failed") for name in self.window.order if steps[name] < steps[host]), "a barrier"
         assert len(flying) < min(self.window.max_parallel, self.window.caps[host])
-        others = self.out | set(flying)
-        near = {name for name in others if self.window.zones.get(name) == self.window.zones.get(host)}
+        others = {name for name in self.out | set(flying) if self.window.places.get(name, ("",))[0] == self.window.places.get(host, ("",))[0]}
+        near = {name for name in others if self.window.places.get(name) == self.window.places.get(host)}
         if host not in self.out:
-            assert not others or self.window.weight([*others, host]) <= self.window.max_unavailable
+            assert not others or self.window.weight([*others, host]) <= self.window.allowed.get(host, self.window.max_unavailable)
             assert not near or self.window.weight([*near, host]) <= self.window.slots[host]
         self.states[host] = IN_FLIGHT
 
@@ -123,7 +123,7 @@ def windows(draw: t.Any) -> Window:
         steps=dict(zip(order, itertools.accumulate(growth))),
         caps={name: cap for name, (cap, *dummy) in each.items()},
         weights={name: weight for name, (dummy, weight, *_) in each.items()},
-        zones={name: zone for name, (*_, zone, dummy) in each.items()},
+        places={name: ("", zone) for name, (*_, zone, dummy) in each.items()},
         slots={name: slots for name, (*_, slots) in each.items()},
         max_parallel=draw(st.integers(1, 5)),
         max_unavailable=draw(st.integers(1, 6)),
@@ -141,7 +141,7 @@ def test_with_broken_hosts_the_limits_hold_and_only_what_no_roll_repairs_stops_i
     roll = Roll(wanted, broken, data)
     left = roll.go(("done", "done", "failed"))
     if left:
-        near = {name for name in roll.out if wanted.zones.get(name) == wanted.zones.get(left[0])}
+        near = {name for name in roll.out if wanted.places.get(name) == wanted.places.get(left[0])}
         full = wanted.weight([*roll.out, left[0]]) > wanted.max_unavailable, near and wanted.weight([*near, left[0]]) > wanted.slots[left[0]]
         assert left[0] not in roll.out and roll.out and any(full)
 
@@ -165,7 +165,8 @@ def window_of(made: Plan, hosts: t.Sequence[HostView]) -> Window:
         steps={name: number for number, stage in enumerate(made.stages) for name in stage},
         caps=made.caps,
         weights={host.name: host.weight for host in hosts},
-        zones={host.name: host.zone for host in hosts},
+        places={host.name: (host.tier, host.zone) for host in hosts},
+        allowed=made.allowed,
         slots=made.slots,
         max_parallel=made.max_parallel,
         max_unavailable=made.max_unavailable,

@@ -1,0 +1,27 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One fault of each kind, at a boundary that is drawn from the day: the sample of the fault suite that every test run has."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from faults import suite
+from faults.case import Row
+from faults.kinds import KINDS
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, Row]:
+    return {row.kind: row for row in suite.run("--sample", "--seed", time.strftime("%Y%m%d"))}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_promise_is_broken_by(kind: str, rows: dict[str, Row]) -> None:
+    row = rows[kind]
+    assert row.injected, suite.line(row)
+    assert not row.violations, suite.line(row)

@@ -48,7 +48,7 @@ class Row(t.NamedTuple):
 
 def variables(ground: Ground, scenario: str, release: str, more: t.Mapping[str, t.Any] = {}) -> dict[str, t.Any]:
     """The broken release does not start on one host of the second batch, so that the undo has hosts in every state to go back."""
-    shorter = {"healthy_deadline": 2.5} if scenario == "broken" else {}
+    shorter = {"healthy_deadline": 2.0} if scenario == "broken" else {}
     return ground.variables(release, **{**ground.settings(), **shorter, **more})
 
 
@@ -91,6 +91,7 @@ def perform(ground: Ground, case: Case) -> Row:
         if not (injected and fault.kills):
             violations += checks.judge_outcome(fault, case.scenario, code)
             violations += checks.judge_locks(ground, fault, lost, f"after exit code {code}")
+            violations += checks.judge_verdict(ground, code, earlier, lost)
         if code == 0 and not (isinstance(fault, SecondController) and fault.code == 0):
             violations += checks.judge_success(ground, fault, first, release, lost)
         violations += checks.judge_members(ground, fault, lost)
@@ -114,7 +115,7 @@ def perform(ground: Ground, case: Case) -> Row:
     if violations:
         ground.keep(f"{case.kind} {case.scenario} {case.boundary}", "\n".join(violations), first_text, again.text)
     summary = load.summary()
-    outcome = f"{'died' if injected and fault.kills else f'exit {code}'}, re-run exit {second}"
+    outcome = f"{f'died ({code})' if injected and fault.kills else f'exit {code}'}, re-run exit {second}"
     return Row(
         case.kind, case.scenario, str(case.boundary), ground.pace, fault.victim, outcome, violations, summary["requests"], summary["failed"], explained,
         round(time.monotonic() - begun, 1), injected,

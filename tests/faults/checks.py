@@ -130,6 +130,19 @@ def judge_locks(ground: Ground, fault: Fault, lost: t.Container[str], when: str)
     return [f"P8: {host} is still locked {when}" for host in ground.fleet.web if host not in lost and host != spared and ground.lock_on(host)]
 
 
+def judge_verdict(ground: Ground, code: int | None, earlier: str, lost: t.Container[str]) -> list[str]:
+    """A run that came to its end says how: in the ledger, and a rollout that was undone has undone every host."""
+    newest = ground.ledger.rollouts(limit=1)
+    if not newest or code is None:
+        return []
+    found = []
+    if newest[0]["finished_at"] is None:
+        found.append(f"P3: the run ended with {code} and left its rollout {newest[0]['state']!r}: no verdict, no undo, no report")
+    if newest[0]["state"] == "rolled_back":
+        found += [f"P3: rolled back, but {host} has {ground.live_on(host)}" for host in ground.fleet.web if host not in lost and ground.live_on(host) != earlier]
+    return found
+
+
 def judge_settled(ground: Ground, release: str) -> list[str]:
     """After the fault was healed and the command run again: all hosts on one release, all up, no record, no lock."""
     found = []

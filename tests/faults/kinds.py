@@ -38,6 +38,8 @@ class Fault:
     must_fail = False
     """A good release can't get out."""
     disk = False
+    sampled = True
+    """Has its place in the sample that every test run has."""
 
     def __init__(self, ground: Ground, release: str, chance: random.Random) -> None:
         self.ground, self.fleet, self.release, self.chance = ground, ground.fleet, release, chance
@@ -96,6 +98,7 @@ class ControllerTerminated(ControllerKilled):
 class ControllerInterrupted(ControllerKilled):
     name = "controller SIGINT"
     number = signal.SIGINT
+    sampled = False
 
 
 class HostPower(Fault):
@@ -210,6 +213,7 @@ class Clock(Fault):
 class ClockBehind(Clock):
     name = "clock 2 h behind"
     offset = "-2h"
+    sampled = False
 
 
 class Dies(Fault):
@@ -286,6 +290,7 @@ class SshDropped(Fault):
 
 class SshDroppedBalancer(Fault):
     name = "SSH connection to a balancer dropped"
+    sampled = False
     points = ("mid",)
 
     def inject(self) -> None:

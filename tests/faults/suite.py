@@ -68,13 +68,29 @@ def cases(observed: Observed, kinds: t.Sequence[str], seed: int) -> list[Case]:
             for place in possible(kind, scenario, observed[scenario], chance)
         ]
         chance.shuffle(both)
-        waiting[kind] = both
+        # The two scenarios in turn, as long as there are both.
+        ranks = collections.Counter[str]()
+        order = {}
+        for case in both:
+            order[case] = ranks[case.scenario]
+            ranks[case.scenario] += 1
+        waiting[kind] = sorted(both, key=lambda case: -order[case])
     # Twice as many of the controller's deaths as of each other kind: it is what happens most.
     turns = [kind for kind in kinds for dummy in range(3 if kind == "controller SIGKILL" else 1)]
     ordered: list[Case] = []
     while any(waiting.values()):
         ordered += [waiting[kind].pop() for kind in turns if waiting[kind]]
     return ordered
+
+
+def sample(every: t.Sequence[Case]) -> list[Case]:
+    """Return one case of each kind, of the two scenarios in turn."""
+    chosen: dict[str, Case] = {}
+    for kind in (kind for kind, wanted in KINDS.items() if wanted.sampled):
+        mine = [case for case in every if case.kind == kind]
+        turn = [case for case in mine if case.scenario == SCENARIOS[len(chosen) % 3 == 2]]
+        chosen.update({kind: case for case in (turn or mine)[:1]})
+    return list(chosen.values())
 
 
 def work(number: int, workers: int, options: argparse.Namespace, results: multiprocessing.queues.Queue[t.Any]) -> None:
@@ -91,7 +107,7 @@ def work(number: int, workers: int, options: argparse.Namespace, results: multip
                     observed = {scenario: observe(ground, scenario) for scenario in SCENARIOS}
                     every = cases(observed, options.kind or list(KINDS), options.seed)
                     if options.sample:
-                        every = list({case.kind: case for case in reversed(every)}.values())
+                        every = sample(every)
                     mine = every[number::workers][: options.limit]
                     results.put(("boundaries", {scenario: len(seen) for scenario, seen in observed.items()}))
                 while done < len(mine) and time.time() < deadline:

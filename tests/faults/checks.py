@@ -139,7 +139,8 @@ def judge_verdict(ground: Ground, code: int | None, earlier: str, lost: t.Contai
     if newest[0]["finished_at"] is None:
         found.append(f"P3: the run ended with {code} and left its rollout {newest[0]['state']!r}: no verdict, no undo, no report")
     if newest[0]["state"] == "rolled_back":
-        found += [f"P3: rolled back, but {host} has {ground.live_on(host)}" for host in ground.fleet.web if host not in lost and ground.live_on(host) != earlier]
+        live = {host: ground.live_on(host) for host in ground.fleet.web if host not in lost}
+        found += [f"P3: rolled back, but {host} has {release}" for host, release in live.items() if release != earlier]
     return found
 
 

@@ -89,7 +89,8 @@ def sample(every: t.Sequence[Case]) -> list[Case]:
     for kind in (kind for kind, wanted in KINDS.items() if wanted.sampled):
         mine = [case for case in every if case.kind == kind]
         turn = [case for case in mine if case.scenario == SCENARIOS[len(chosen) % 3 == 2]]
-        chosen.update({kind: case for case in (turn or mine)[:1]})
+        if mine:
+            chosen[kind] = (turn or mine)[0]
     return list(chosen.values())
 
 
@@ -164,12 +165,13 @@ def collect(options: argparse.Namespace) -> list[Row]:
             running -= 1
         elif what == "row":
             rows.append(value)
-            print(line(value), flush=True)
+            if not options.quiet:
+                print(line(value), flush=True)
             save(rows)
         elif what == "broken":
             rows.append(Row("suite", "", "", options.pace, "", "the suite broke", [value], 0, 0, 0, 0.0, False))
             print(value, flush=True)
-        else:
+        elif not options.quiet:
             print(f"boundaries: {value}", flush=True)
     for worker in workers:
         worker.join(30)
@@ -219,6 +221,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, default=1, help="draws places, moments and victims")
     made.add_argument("--fleets", type=int, default=2, help="how many fleets work at the same time")
     made.add_argument("--limit", type=int, default=None, help="cases for each fleet")
+    made.add_argument("--quiet", action="store_true", help="print the table alone")
     return made
 
 

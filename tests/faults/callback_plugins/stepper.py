@@ -35,19 +35,22 @@ class CallbackModule(CallbackBase):
     def __init__(self) -> None:
         super().__init__()
         self._play = ""
+        self._alone = False
         self._seen: set[str] = set()
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(os.environ["FAULTS_SOCKET"])
         self._stream = connection.makefile("rw", encoding="utf-8")
 
     def _step(self, point: str, task: str, host: str = "", verdict: str = "") -> None:
+        if self._alone:
+            return
         try:
             self._stream.write(json.dumps({"point": point, "play": self._play, "task": task, "host": host, "verdict": verdict}) + "\n")
             self._stream.flush()
             self._stream.readline()
         except (OSError, ValueError):
             # Nobody listens any more: the run goes on by itself.
-            self._step = lambda *dummy, **more: None  # type: ignore[method-assign]
+            self._alone = True
 
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
         self._play = play.get_name()

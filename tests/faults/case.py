@@ -34,6 +34,7 @@ class Row(t.NamedTuple):
 
     kind: str
     scenario: str
+    play: str
     boundary: str
     pace: str
     victim: str
@@ -117,8 +118,8 @@ def perform(ground: Ground, case: Case) -> Row:
     summary = load.summary()
     outcome = f"{f'died ({code})' if injected and fault.kills else f'exit {code}'}, re-run exit {second}"
     return Row(
-        case.kind, case.scenario, str(case.boundary), ground.pace, fault.victim, outcome, violations, summary["requests"], summary["failed"], explained,
-        round(time.monotonic() - begun, 1), injected,
+        case.kind, case.scenario, case.boundary.play, str(case.boundary), ground.pace, fault.victim, outcome, violations,
+        summary["requests"], summary["failed"], explained, round(time.monotonic() - begun, 1), injected,
     )
 
 

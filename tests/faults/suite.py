@@ -38,6 +38,7 @@ from faults.steps import Boundary
 
 Observed = t.Dict[str, t.List[t.Tuple[Boundary, float]]]
 LONG_ENOUGH = 0.25
+PLAYS = ("Plan the rollout", "Stage the release", "Roll", "Undo", "Finish")
 
 
 def possible(kind: str, scenario: str, observed: t.Sequence[tuple[Boundary, float]], chance: random.Random) -> list[Boundary]:
@@ -132,7 +133,7 @@ def _one(ground: Ground, case: Case, results: multiprocessing.queues.Queue[t.Any
             row = perform(ground, case)
     except Exception:
         row = Row(
-            case.kind, case.scenario, str(case.boundary), ground.pace, "", "the suite broke", [f"suite: {traceback.format_exc()}"], 0, 0, 0,
+            case.kind, case.scenario, case.boundary.play, str(case.boundary), ground.pace, "", "the suite broke", [f"suite: {traceback.format_exc()}"], 0, 0, 0,
             round(time.monotonic() - begun, 1), False,
         )
     results.put(("row", row))
@@ -169,7 +170,7 @@ def collect(options: argparse.Namespace) -> list[Row]:
                 print(line(value), flush=True)
             save(rows)
         elif what == "broken":
-            rows.append(Row("suite", "", "", options.pace, "", "the suite broke", [value], 0, 0, 0, 0.0, False))
+            rows.append(Row("suite", "", "", "", options.pace, "", "the suite broke", [value], 0, 0, 0, 0.0, False))
             print(value, flush=True)
         elif not options.quiet:
             print(f"boundaries: {value}", flush=True)
@@ -185,18 +186,25 @@ def line(row: Row) -> str:
 
 
 def table(rows: t.Sequence[Row]) -> str:
-    """Return fault × outcome, then what broke: boundaries are in the rows above and in build/faults.json."""
-    by_kind: dict[str, list[Row]] = collections.defaultdict(list)
-    for row in rows:
-        by_kind[row.kind].append(row)
-    lines = [f"{'fault':<38} {'injected':>8} {'places':>6} {'violations':>10} {'requests':>8} {'failed':>6} {'by fault':>8}  outcomes"]
-    for kind, mine in by_kind.items():
-        outcomes = collections.Counter(row.outcome for row in mine if row.injected)
-        lines.append(
-            f"{kind:<38} {sum(row.injected for row in mine):>8} {len({(row.scenario, row.boundary) for row in mine}):>6} "
-            f"{sum(len(row.violations) for row in mine):>10} {sum(row.requests for row in mine):>8} {sum(row.failed for row in mine):>6} "
-            f"{sum(row.explained for row in mine):>8}  {'; '.join(f'{count}x {outcome}' for outcome, count in outcomes.most_common())}"
-        )
+    """Return fault × play: how many faults were injected there, with ! and the number of those that broke a promise; then the sums.
+
+    The single boundaries and their outcomes are in the lines before and in build/faults.json.
+    """
+    plays = [play for play in PLAYS if any(row.play == play for row in rows)]
+    plays += sorted({row.play for row in rows} - set(plays))
+    heads = "".join(f"{play.split()[0].lower():>8}" for play in plays)
+    lines = [f"{'fault':<38} {heads}   faults  requests  failed  by fault  outcomes of good | broken releases"]
+    for kind in dict.fromkeys(row.kind for row in rows):
+        mine = [row for row in rows if row.kind == kind]
+        cells = []
+        for play in plays:
+            here = [row for row in mine if row.play == play]
+            bad = sum(bool(row.violations) for row in here)
+            cells.append(f"{f'{len(here)}!{bad}' if bad else len(here) or '.':>8}")
+        outcomes = [collections.Counter(row.outcome for row in mine if row.injected and row.scenario == scenario) for scenario in SCENARIOS]
+        ends = " | ".join("; ".join(f"{count} {outcome}" for outcome, count in counter.most_common()) for counter in outcomes)
+        sums = f"{sum(row.requests for row in mine):>9} {sum(row.failed for row in mine):>7} {sum(row.explained for row in mine):>9}"
+        lines.append(f"{kind:<38} {''.join(cells)} {sum(row.injected for row in mine):>8} {sums}  {ends}")
     return "\n".join(lines)
 
 

@@ -142,7 +142,7 @@ def repair(ground: Ground) -> None:
             ground.fleet.start(host)
         ground.fleet.shell(host, "nft delete table inet cut", check=False)
         ground.fleet.shell(host, "rm -rf /srv/shop/filler* /srv/shop/.rollout/lock /var/lib/seamless-rollout/balancer", check=False)
-        ground.set_clock(host, "")
+        ground.set_clock(host, 0)
     for host in ground.fleet.web:
         ground.set_member(host, "ready")
     release = ground.next_release()

@@ -46,12 +46,19 @@ if fault("old"):
 '''
 PROGRAM = SERVER.replace("time.sleep(START)\n", f"{FAULTS}\ntime.sleep(START)\n").replace("lambda *arguments: os._exit(0)", "stop")
 
-# A wall clock that is off, for every Python process that starts on the host; the monotonic clock stays true, as it does in reality.
+# A wall clock that is off, for every Python process that starts on the host. What it does not shift, and a host whose clock is wrong would: the
+# times of files, which the kernel sets, and what programs other than Python read. The monotonic clock stays true, as it does there.
 CLOCK = """\
-#!/bin/sh
-export LD_PRELOAD={library} FAKETIME={offset} FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1
-exec /usr/bin/python3.11 "$@"
+import time
+
+_now, _now_ns, _gmtime, _localtime, _strftime = time.time, time.time_ns, time.gmtime, time.localtime, time.strftime
+time.time = lambda: _now() + {offset}
+time.time_ns = lambda: _now_ns() + {offset} * 10**9
+time.gmtime = lambda seconds=None: _gmtime(time.time() if seconds is None else seconds)
+time.localtime = lambda seconds=None: _localtime(time.time() if seconds is None else seconds)
+time.strftime = lambda form, at=None: _strftime(form, time.localtime() if at is None else at)
 """
+CLOCK_FILE = "/usr/lib/python3/dist-packages/clock_off"
 
 
 class Ground(Site):
@@ -180,12 +187,13 @@ class Ground(Site):
         finally:
             os.close(handle)
 
-    def set_clock(self, host: str, offset: str) -> None:
-        """Shift the wall clock of *host*, "" for the true one again."""
+    def set_clock(self, host: str, offset: int) -> None:
+        """Shift the wall clock of *host* by *offset* seconds, 0 for the true one again."""
         if offset:
-            library = self.fleet.shell(host, "ls /usr/lib/*/faketime/libfaketime.so.1").strip()
-            self.fleet.put(host, "/usr/bin/python3.off", CLOCK.format(library=library, offset=offset), "755")
-        self.fleet.shell(host, f"ln -sfn {'python3.off' if offset else 'python3.11'} /usr/bin/python3.new && mv -T /usr/bin/python3.new /usr/bin/python3")
+            self.fleet.put(host, f"{CLOCK_FILE}.py", CLOCK.format(offset=offset))
+            self.fleet.put(host, f"{CLOCK_FILE}.pth", "import clock_off\n")
+        else:
+            self.fleet.shell(host, f"rm -f {CLOCK_FILE}.pth {CLOCK_FILE}.py")
 
     def wait_up(self, timeout: float = 10.0) -> None:
         deadline = time.monotonic() + timeout

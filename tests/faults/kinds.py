@@ -199,7 +199,7 @@ class FullAtSwitch(FullDisk):
 
 class Clock(Fault):
     name = "clock 2 h ahead"
-    offset = "+2h"
+    offset = 7200
     must_succeed = True
 
     def inject(self) -> None:
@@ -207,12 +207,12 @@ class Clock(Fault):
 
     def heal(self) -> None:
         if self.victim:
-            self.ground.set_clock(self.victim, "")
+            self.ground.set_clock(self.victim, 0)
 
 
 class ClockBehind(Clock):
     name = "clock 2 h behind"
-    offset = "-2h"
+    offset = -7200
     sampled = False
 
 

@@ -8,7 +8,7 @@
 set -euo pipefail
 
 engine=${CONTAINER_ENGINE:-podman}
-packages=systemd,systemd-sysv,dbus,openssh-server,sudo,python3,haproxy,rsync,nftables,iproute2,procps,ca-certificates,curl,libfaketime
+packages=systemd,systemd-sysv,dbus,openssh-server,sudo,python3,haproxy,rsync,nftables,iproute2,procps,ca-certificates,curl
 suite=bookworm
 prepare='
 systemctl mask systemd-udevd.service systemd-udevd-kernel.socket systemd-udevd-control.socket systemd-logind.service \

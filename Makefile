@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 help:
 	@echo "make demo       roll a real application over six servers behind two balancers under load (about 5 minutes)"
-	@echo "make test       all tests (about 20 minutes)"
+	@echo "make test       all tests (about 25 minutes)"
 	@echo "make test-fast  unit tests, ruff and mypy (under 2 minutes)"
 	@echo "make lint       ansible-lint, galaxy-importer, antsibull, ruff, mypy, yamllint"
 	@echo "make sanity     ansible-test sanity"

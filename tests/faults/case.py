@@ -49,7 +49,7 @@ class Row(t.NamedTuple):
 
 def variables(ground: Ground, scenario: str, release: str, more: t.Mapping[str, t.Any] = {}) -> dict[str, t.Any]:
     """The broken release does not start on one host of the second batch, so that the undo has hosts in every state to go back."""
-    shorter = {"healthy_deadline": 2.0} if scenario == "broken" else {}
+    shorter = {"healthy_deadline": 4.0} if scenario == "broken" else {}
     return ground.variables(release, **{**ground.settings(), **shorter, **more})
 
 

@@ -90,7 +90,7 @@ class Ground(Site):
     def settings(self) -> dict[str, t.Any]:
         return {
             "pace": self.pace, "batch": [1, 2], "canary": 1, "max_unavailable": WEB - FLOOR, "keep_releases": 3, "health_interval": 0.2,
-            "healthy_deadline": 5, "drain_timeout": 10, "enable_timeout": 10,
+            "healthy_deadline": 20, "drain_timeout": 10, "enable_timeout": 10,
         }
 
     @property

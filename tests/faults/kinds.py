@@ -92,6 +92,7 @@ class ControllerKilled(Fault):
 
 class ControllerTerminated(ControllerKilled):
     name = "controller SIGTERM"
+    sampled = False
     number = signal.SIGTERM
 
 
@@ -146,6 +147,7 @@ class BalancerPower(BalancerFault):
 
 class BalancerNetwork(BalancerFault):
     name = "balancer network cut"
+    sampled = False
 
     def inject(self) -> None:
         self.victim = self.balancer
@@ -188,6 +190,7 @@ class FullDisk(Fault):
 
 class FullAtStaging(FullDisk):
     name = "disk full at staging"
+    sampled = False
     points = ("start",)
     until = "Stop unless every host holds the same release"
 
@@ -237,7 +240,7 @@ class Dies(Fault):
 class OldVersion(Dies):
     name = "application answers as the old version"
     flag = "old"
-    settings: t.ClassVar[dict[str, t.Any]] = {}
+    settings: t.ClassVar[dict[str, t.Any]] = {"healthy_deadline": 4}
 
 
 class Hangs(Dies):

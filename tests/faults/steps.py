@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ if t.TYPE_CHECKING:
 
 
 class Boundary(t.NamedTuple):
-    """A place in a run: before a task, at its first result, or *delay* seconds into it. *nth* counts equal ones from 1."""
+    """A place in a run: before a task, at a host's result of it, or *delay* seconds into it. *nth* counts equal ones from 1."""
 
     play: str
     task: str
@@ -32,7 +33,7 @@ class Boundary(t.NamedTuple):
     delay: float = 0.0
 
     def __str__(self) -> str:
-        where = {"start": "before", "result": "first result of", "mid": f"{self.delay:.2f} s into"}[self.point]
+        where = {"start": "before", "result": "result of", "mid": f"{self.delay:.2f} s into"}[self.point]
         return f"{where} {self.play} / {self.task} #{self.nth}"
 
     @property
@@ -84,15 +85,13 @@ class Run:
         self._listening.start()
 
     def _listen(self) -> None:
-        connection, dummy = self._listener.accept()
-        with connection, connection.makefile("rw", encoding="utf-8") as stream:
-            try:
+        # The other end may be gone at any moment: that is what the suite is about.
+        with contextlib.suppress(OSError, ValueError):
+            connection, dummy = self._listener.accept()
+            with connection, connection.makefile("r", encoding="utf-8") as stream:
                 for line in stream:
                     self._step(json.loads(line))
-                    stream.write("go\n")
-                    stream.flush()
-            except (OSError, ValueError):
-                return
+                    connection.sendall(b"go\n")
 
     def _step(self, message: dict[str, str]) -> None:
         key = (message["play"], message["task"], message["point"])
@@ -146,7 +145,6 @@ class Run:
     def boundaries(self) -> list[tuple[Boundary, float]]:
         """Return what was seen, in order, each start with the seconds until the next event of the run."""
         found: list[tuple[Boundary, float]] = []
-        seen = [event for event in self.events if event.point != "more"]
-        for event, later in zip(seen, [*seen[1:], seen[-1]]):
+        for event, later in zip(self.events, [*self.events[1:], self.events[-1]]):
             found.append((Boundary(event.play, event.task, event.nth, event.point), later.at - event.at if event.point == "start" else 0.0))
         return found

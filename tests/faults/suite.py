@@ -6,6 +6,7 @@
 
     python tests/faults/suite.py --budget-minutes 70      # what "make faults" does
     python tests/faults/suite.py --kind "HAProxy reload"  # one kind, every boundary
+    python tests/faults/suite.py --place "Roll / Switch"  # every kind, at one task
     python tests/faults/suite.py --sample                 # one case of each kind
 
 The boundaries are those that a run without a fault shows. Which of them each kind gets first is drawn from the seed; the controller's
@@ -22,6 +23,7 @@ import multiprocessing.queues
 import os
 import queue
 import random
+import re
 import sys
 import time
 import traceback
@@ -108,6 +110,7 @@ def work(number: int, workers: int, options: argparse.Namespace, results: multip
                 if mine is None:
                     observed = {scenario: observe(ground, scenario) for scenario in SCENARIOS}
                     every = cases(observed, options.kind or list(KINDS), options.seed)
+                    every = [case for case in every if re.search(options.place, f"{case.scenario} {case.boundary}")]
                     if options.sample:
                         every = sample(every)
                     mine = every[number::workers][: options.limit]
@@ -224,6 +227,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--sample", action="store_true", help="one case of each kind")
     made.add_argument("--kind", action="append", choices=list(KINDS), help="only this kind; may be given several times")
+    made.add_argument("--place", default="", help="only boundaries that match this regular expression, such as 'good before Roll / Switch'")
     made.add_argument("--pace", choices=["batch", "window"], default="batch", help="rollout_pace of every run")
     made.add_argument("--budget-minutes", type=float, default=70, help="start no case after this time")
     made.add_argument("--seed", type=int, default=1, help="draws places, moments and victims")

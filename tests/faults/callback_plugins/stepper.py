@@ -25,7 +25,7 @@ requirements:
 
 
 class CallbackModule(CallbackBase):
-    """The boundaries of a run. The first result of a task is one, the later ones are only reported."""
+    """The boundaries of a run: the start of each task, and each host's result of it."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -36,7 +36,6 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self._play = ""
         self._alone = False
-        self._seen: set[str] = set()
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(os.environ["FAULTS_SOCKET"])
         self._stream = connection.makefile("rw", encoding="utf-8")
@@ -59,9 +58,7 @@ class CallbackModule(CallbackBase):
         self._step("start", task.get_name().rpartition(" : ")[2])
 
     def _result(self, result: t.Any, verdict: str) -> None:
-        first = result._task._uuid not in self._seen
-        self._seen.add(result._task._uuid)
-        self._step("result" if first else "more", result._task.get_name().rpartition(" : ")[2], result._host.get_name(), verdict)
+        self._step("result", result._task.get_name().rpartition(" : ")[2], result._host.get_name(), verdict)
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
         self._result(result, "ok")

@@ -5,14 +5,15 @@ export PYTHONPATH := $(CURDIR)/build/tree:$(CURDIR)/tests
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv fleet demo test test-fast lint sanity numbers bench clean
+.PHONY: help venv fleet demo test test-fast lint sanity faults numbers bench clean
 
 help:
 	@echo "make demo       roll a real application over six servers behind two balancers under load (about 5 minutes)"
-	@echo "make test       all tests (about 20 minutes)"
+	@echo "make test       all tests (about 25 minutes)"
 	@echo "make test-fast  unit tests, ruff and mypy (under 2 minutes)"
 	@echo "make lint       ansible-lint, galaxy-importer, antsibull, ruff, mypy, yamllint"
 	@echo "make sanity     ansible-test sanity"
+	@echo "make faults     break rollouts on purpose, at every task boundary (about 75 minutes; FAULTS='--kind \"HAProxy reload\"')"
 	@echo "make numbers    measure what the project promises (ROW=name for one)"
 	@echo "make bench      the same rollout side by side with a hand-written play"
 	@echo "make clean      remove containers, networks, virtual environments and build/"
@@ -37,6 +38,9 @@ lint: venv
 
 sanity: venv
 	@tests/tools/sanity.sh
+
+faults: fleet
+	@python tests/faults/suite.py $(FAULTS)
 
 numbers: fleet
 	@python tests/bench/numbers.py $(if $(ROW),--row '$(ROW)')

@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from ansible_collections.seamless.rollout.plugins.module_utils._release import links
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
+from faults import suite
 from fleet.fleet import REPO, Fleet
 
 from bench import scale, window
@@ -187,6 +188,14 @@ def from_tests(name: str, pattern: str, goal: str, least: int) -> list[Row]:
     return [Row(name, f"{total - failed} of {total} cases", goal, failed == 0 and total >= least)]
 
 
+def faults() -> list[Row]:
+    """Break rollouts on purpose and say how many promises were broken by it."""
+    rows = suite.run("--quiet")
+    count, kinds, violations = suite.totals(rows)
+    value = f"{count} faults, {kinds} kinds, {violations} violations"
+    return [Row("fault_suite", value, ">= 200 over >= 12 kinds, 0 violations", count >= 200 and kinds >= 12 and violations == 0)]
+
+
 ROWS: dict[str, t.Callable[[], list[Row]]] = {
     "demo_failed_requests": demo,
     "switch_bad_reads": switches,
@@ -199,6 +208,7 @@ ROWS: dict[str, t.Callable[[], list[Row]]] = {
     "broken_release_undone": lambda: from_tests("broken_release_undone", "broken_release", "canary restored, nobody else touched", 1),
     "unreachable_after_drain": lambda: from_tests("unreachable_after_drain", "lost_after_its_drain", "stops, recorded, repaired by a re-run", 1),
     "last_healthy_member": lambda: from_tests("last_healthy_member", "last_healthy_member", "never drained", 1),
+    "fault_suite": faults,
     "bad_inputs_refused": lambda: from_tests("bad_inputs_refused", "bad_input", "each refused before a drain", 19),
     "window_makespan": window_makespan,
     "most_hosts_out_at_once": most_out,

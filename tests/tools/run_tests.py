@@ -18,13 +18,14 @@ PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--dur
 FAST = {
     "ruff": ["ruff", "check", "."],
     "mypy plugins": ["mypy", "build/tree/ansible_collections/seamless/rollout/plugins"],
-    "mypy tests": ["mypy", "tests/fleet", "tests/demo", "tests/tools", "tests/bench", "tests/integration/balancer"],
+    "mypy tests": ["mypy", "tests/fleet", "tests/demo", "tests/tools", "tests/bench", "tests/faults", "tests/integration/balancer"],
     "unit": [*PYTEST, "tests/unit"],
 }
 ALL = {
     **FAST,
     "integration": [*PYTEST, "tests/integration"],
     "molecule": ["tests/tools/molecule.sh"],
+    "faults": [*PYTEST, "tests/faults"],
     "stop matrix": [*PYTEST, "tests/stop_matrix"],
     "lint": ["tests/tools/lint.sh"],
     "sanity": ["tests/tools/sanity.sh"],

@@ -1,0 +1,155 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One case: a rollout under load, a fault at a boundary, the checks, the healing, the same command again, the checks of the end."""
+
+from __future__ import annotations
+
+import random
+import time
+import typing as t
+
+from fleet.load import Load
+
+from faults import checks
+from faults.ground import WEB, Ground, Sampler
+from faults.kinds import KINDS, BalancerNetwork, BalancerPower, HostNetwork, HostPower, SecondController
+from faults.steps import Boundary, Run
+
+RATE = 60
+SCENARIOS = ("good", "broken")
+BROKEN_ON = "web3"
+
+
+class Case(t.NamedTuple):
+    kind: str
+    scenario: str
+    boundary: Boundary
+    seed: int
+
+
+class Row(t.NamedTuple):
+    """What became of one case."""
+
+    kind: str
+    scenario: str
+    play: str
+    boundary: str
+    pace: str
+    victim: str
+    outcome: str
+    violations: list[str]
+    requests: int
+    failed: int
+    explained: int
+    seconds: float
+    injected: bool
+
+
+def variables(ground: Ground, scenario: str, release: str, more: t.Mapping[str, t.Any] = {}) -> dict[str, t.Any]:
+    """The broken release does not start on one host of the second batch, so that the undo has hosts in every state to go back."""
+    shorter = {"healthy_deadline": 4.0} if scenario == "broken" else {}
+    return ground.variables(release, **{**ground.settings(), **shorter, **more})
+
+
+def observe(ground: Ground, scenario: str) -> list[tuple[Boundary, float]]:
+    """Run a scenario without a fault and return its boundaries, each with the seconds that followed it."""
+    release = ground.next_release()
+    if scenario == "broken":
+        ground.flag(BROKEN_ON, "refuses", release)
+    seen = Run(ground, variables(ground, scenario, release))
+    code = seen.wait()
+    if (code == 0) != (scenario == "good"):
+        raise RuntimeError(f"the {scenario} release ended with {code} without a fault: {seen.text}")
+    ground.clear_flags()
+    ground.live = release if scenario == "good" else ground.live
+    problems = checks.judge_settled(ground, ground.live)
+    if problems:
+        raise RuntimeError(f"the {scenario} release without a fault: {problems} {seen.text}")
+    return seen.boundaries()
+
+
+def perform(ground: Ground, case: Case) -> Row:
+    """Do one case and leave the fleet settled. What goes wrong is in the row, whatever it is."""
+    begun = time.monotonic()
+    earlier, release = ground.live, ground.next_release()
+    fault = KINDS[case.kind](ground, release, random.Random(case.seed))
+    settings = variables(ground, case.scenario, release, fault.settings)
+    if case.scenario == "broken":
+        ground.flag(BROKEN_ON, "refuses", release)
+    fault.prepare()
+    ground.wait_up()
+    balancers = [name for name in ground.fleet.lb if name not in fault.lost_balancers]
+    violations: list[str] = []
+    with Load([f"http://{ground.fleet.addresses[name]}/" for name in balancers], rate=RATE, clients=6) as load, Sampler(ground, balancers) as sampler:
+        time.sleep(0.3)
+        first = fault.run = Run(ground, settings, case.boundary, fault.inject)
+        code = first.wait()
+        first_text = first.text
+        injected = first.acted_at is not None
+        lost = {fault.victim} if isinstance(fault, (HostPower, HostNetwork, BalancerPower, BalancerNetwork)) else set()
+        if not (injected and fault.kills):
+            violations += checks.judge_outcome(fault, case.scenario, code)
+            violations += checks.judge_locks(ground, fault, lost, f"after exit code {code}")
+            violations += checks.judge_verdict(ground, code, earlier, lost)
+        if code == 0 and not (isinstance(fault, SecondController) and fault.code == 0):
+            violations += checks.judge_success(ground, fault, first, release, lost)
+        violations += checks.judge_members(ground, fault, lost)
+        violations += checks.judge_links(ground, sampler, "after the fault")
+        violations += checks.judge_history(ground, earlier)
+        if injected:
+            fault.heal()
+        _let_victim_return(ground, fault.victim)
+        again = Run(ground, settings)
+        second = again.wait()
+        if second is None or (second == 0) != (case.scenario == "good"):
+            violations.append(f"re-run: exit code {second} for a {case.scenario} release")
+        ground.live = release if case.scenario == "good" else earlier
+        violations += checks.judge_settled(ground, ground.live)
+        violations += checks.judge_links(ground, sampler, "after the re-run")
+        violations += checks.judge_history(ground, earlier)
+    wrong, explained = checks.judge_requests(load.samples, fault, first.acted_at)
+    violations += wrong + checks.judge_capacity(fault, sampler, first.acted_at) + fault.notes
+    violations = list(dict.fromkeys(violations))
+    ground.clear_flags()
+    if violations:
+        ground.keep(f"{case.kind} {case.scenario} {case.boundary}", "\n".join(violations), first_text, again.text)
+    summary = load.summary()
+    outcome = f"{f'died ({code})' if injected and fault.kills else f'exit {code}'}, re-run exit {second}"
+    return Row(
+        case.kind, case.scenario, case.boundary.play, str(case.boundary), ground.pace, fault.victim, outcome, violations,
+        summary["requests"], summary["failed"], explained, round(time.monotonic() - begun, 1), injected,
+    )
+
+
+def _let_victim_return(ground: Ground, host: str) -> None:
+    """Wait a moment until a healed host is up again where it can be: nobody runs the command again before."""
+    deadline = time.monotonic() + 4
+    while host in ground.fleet.web and time.monotonic() < deadline:
+        if all(ground.fleet.standing(name)[host].startswith(("UP", "DRAIN", "MAINT")) for name in ground.fleet.lb):
+            return
+        time.sleep(0.2)
+
+
+def repair(ground: Ground) -> None:
+    """Bring the fleet back after a violation, by force. Raises RuntimeError when even that does not help."""
+    ground.clear_flags()
+    for host in ground.fleet.hosts:
+        ground.forget(host)
+        if not ground.alive(host):
+            ground.forget(host)
+            ground.fleet.start(host)
+        ground.fleet.shell(host, "nft delete table inet cut", check=False)
+        ground.fleet.shell(host, "rm -rf /srv/shop/filler* /srv/shop/.rollout/lock /var/lib/seamless-rollout/balancer", check=False)
+        ground.set_clock(host, 0)
+    for host in ground.fleet.web:
+        ground.set_member(host, "ready")
+    release = ground.next_release()
+    played = ground.rollout(release, **{**ground.settings(), "min_available": 0, "max_unavailable": "", "break_lock": True, "max_fail": WEB})
+    ground.live = release
+    if played.code != 0 or checks.judge_settled(ground, release):
+        raise RuntimeError(f"the fleet can't be repaired: {played.text}")
+
+
+__all__ = ["SCENARIOS", "Case", "Row", "observe", "perform", "repair"]

@@ -1,0 +1,27 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One fault of each kind: the sample of the fault suite that every test run has. FAULTS_SEED draws other places than the usual ones."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from faults import suite
+from faults.case import Row
+from faults.kinds import KINDS
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, Row]:
+    return {row.kind: row for row in suite.run("--sample", "--seed", os.environ.get("FAULTS_SEED", "1"))}
+
+
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.sampled])
+def test_no_promise_is_broken_by(kind: str, rows: dict[str, Row]) -> None:
+    row = rows[kind]
+    assert row.injected, suite.line(row)
+    assert not row.violations, suite.line(row)

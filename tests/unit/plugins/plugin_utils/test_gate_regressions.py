@@ -10,6 +10,7 @@ import time
 import typing as t
 
 import pytest
+import test_gatekeeper
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release import lock
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
@@ -18,6 +19,8 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import Host
 from ansible_collections.seamless.rollout.plugins.plugin_utils._window import why_not_now
 from test_gatekeeper import HOSTS, World
 from test_window import window_of
+
+world = test_gatekeeper.world
 
 
 def test_killed_between_enable_and_free_the_rerun_can_start(world: World) -> None:

@@ -24,7 +24,7 @@ class TaskReach:
         self._action, self._facts, self._task_vars = action, facts, task_vars
 
     def unavailable(self) -> set[str]:
-        balancers = [call for call in self._facts["balancers"]]
+        balancers = list(self._facts["balancers"])
         calls = [
             Call(
                 call["delegate"],

@@ -15,7 +15,7 @@ import functools
 import typing as t
 
 import jinja2
-import jinja2.nodes as nodes
+from jinja2 import nodes
 
 _MARKS = ("{{", "{%", "{#")
 _LOOKUPS = ("lookup", "query", "q")

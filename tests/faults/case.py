@@ -47,10 +47,10 @@ class Row(t.NamedTuple):
     injected: bool
 
 
-def variables(ground: Ground, scenario: str, release: str, more: t.Mapping[str, t.Any] = {}) -> dict[str, t.Any]:
+def variables(ground: Ground, scenario: str, release: str, more: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
     """The broken release does not start on one host of the second batch, so that the undo has hosts in every state to go back."""
     shorter = {"healthy_deadline": 4.0} if scenario == "broken" else {}
-    return ground.variables(release, **{**ground.settings(), **shorter, **more})
+    return ground.variables(release, **{**ground.settings(), **shorter, **(more or {})})
 
 
 def observe(ground: Ground, scenario: str) -> list[tuple[Boundary, float]]:

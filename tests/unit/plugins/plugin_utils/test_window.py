@@ -122,9 +122,9 @@ def windows(draw: t.Any) -> Window:
         order=order,
         steps=dict(zip(order, itertools.accumulate(growth))),
         caps={name: cap for name, (cap, *dummy) in each.items()},
-        weights={name: weight for name, (dummy, weight, *_) in each.items()},
-        places={name: ("", zone) for name, (*_, zone, dummy) in each.items()},
-        slots={name: slots for name, (*_, slots) in each.items()},
+        weights={name: weight for name, (dummy, weight, *dummies) in each.items()},
+        places={name: ("", zone) for name, (*dummies, zone, dummy) in each.items()},
+        slots={name: slots for name, (*dummies, slots) in each.items()},
         max_parallel=draw(st.integers(1, 5)),
         max_unavailable=draw(st.integers(1, 6)),
     )

@@ -7,10 +7,13 @@
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import os
 import subprocess
 import sys
+import tempfile
 import time
+import typing as t
 import xml.etree.ElementTree
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -21,38 +24,57 @@ FAST = {
     "mypy tests": ["mypy", "tests/fleet", "tests/demo", "tests/tools", "tests/bench", "tests/faults", "tests/integration/balancer"],
     "unit": [*PYTEST, "tests/unit"],
 }
-ALL = {
-    **FAST,
-    "integration": [*PYTEST, "tests/integration"],
-    "molecule": ["tests/tools/molecule.sh"],
-    "faults": [*PYTEST, "tests/faults"],
-    "stop matrix": [*PYTEST, "tests/stop_matrix"],
-    "lint": ["tests/tools/lint.sh"],
-    "sanity": ["tests/tools/sanity.sh"],
-}
+CONTROL = ["tests/integration/test_control.py", "tests/integration/test_once.py", "tests/integration/test_recover.py"]
+# Two lanes at once: most of what these tests do is wait for servers.
+LANES: list[dict[str, list[str]]] = [
+    {**FAST, "integration": [*PYTEST, "tests/integration", *(f"--ignore={path}" for path in CONTROL)], "stop matrix": [*PYTEST, "tests/stop_matrix"]},
+    {
+        "lint": ["tests/tools/lint.sh"],
+        "sanity": ["tests/tools/sanity.sh"],
+        "control": [*PYTEST, *CONTROL],
+        "faults": [*PYTEST, "tests/faults"],
+        "molecule": ["tests/tools/molecule.sh"],
+    },
+]
 
 
-def run(name: str, command: list[str]) -> tuple[int, int]:
-    """Run one stage; return how many passed and failed. A stage that isn't pytest counts as one."""
-    print(f"\n=== {name}", flush=True)
+class Row(t.NamedTuple):
+    """What became of a stage; one that isn't pytest counts as one."""
+
+    name: str
+    passed: int
+    failed: int
+    seconds: float
+
+
+def run(name: str, command: list[str], *, live: bool) -> Row:
+    """Run one stage. Its output is shown as it comes, or when the stage is over where another one runs beside it."""
+    begun = time.monotonic()
     junit = os.path.join(REPO, "build", f"junit-{name.replace(' ', '-')}.xml")
     is_pytest = "pytest" in command
     if is_pytest:
         if os.path.exists(junit):
             os.unlink(junit)
         command = [*command, f"--junit-xml={junit}"]
-    code = subprocess.run(command, cwd=REPO, stdin=subprocess.DEVNULL, check=False).returncode
-    if not is_pytest:
-        return (1, 0) if code == 0 else (0, 1)
+    print(f"\n=== {name}", flush=True)
+    with tempfile.TemporaryFile() as output:
+        streams: dict[str, t.Any] = {} if live else {"stdout": output, "stderr": subprocess.STDOUT}
+        code = subprocess.run(command, cwd=REPO, stdin=subprocess.DEVNULL, check=False, **streams).returncode
+        if not live:
+            output.seek(0)
+            print(f"\n=== {name}, after {time.monotonic() - begun:.0f} s:\n{output.read().decode(errors='replace')}", flush=True)
+    passed, failed = _counts(junit, code) if is_pytest else (int(code == 0), int(code != 0))
+    return Row(name, passed, failed, time.monotonic() - begun)
+
+
+def _counts(junit: str, code: int) -> tuple[int, int]:
     try:
         suite = next(xml.etree.ElementTree.parse(junit).getroot().iter("testsuite"))
     except (OSError, StopIteration, xml.etree.ElementTree.ParseError):
         return 0, 1
     failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
     passed = int(suite.get("tests", 0)) - failed - int(suite.get("skipped", 0))
-    if code != 0 and failed == 0:
-        failed = 1
-    return passed, failed
+    return passed, failed if failed or code == 0 else 1
 
 
 def main() -> None:
@@ -60,19 +82,20 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="only what needs no containers")
     parser.add_argument("stage", nargs="*", help="names of stages; all by default")
     arguments = parser.parse_args()
-    stages = FAST if arguments.fast else ALL
     os.makedirs(os.path.join(REPO, "build"), exist_ok=True)
-    rows = []
-    for name, command in stages.items():
-        if arguments.stage and name not in arguments.stage:
-            continue
-        begun = time.monotonic()
-        rows.append((name, *run(name, command), time.monotonic() - begun))
+    lanes = [{name: command for name, command in lane.items() if not arguments.stage or name in arguments.stage} for lane in LANES]
+    lanes = [FAST] if arguments.fast else [lane for lane in lanes if lane]
+
+    def drive(lane: dict[str, list[str]]) -> list[Row]:
+        return [run(name, command, live=len(lanes) == 1) for name, command in lane.items()]
+
+    with concurrent.futures.ThreadPoolExecutor(max(1, len(lanes))) as pool:
+        rows = [row for done in pool.map(drive, lanes) for row in done]
     print()
     for name, passed, failed, seconds in rows:
         print(f"{name:<14} {passed:>5} passed {failed:>3} failed {seconds:7.1f} s")
-    failed_in_all = sum(row[2] for row in rows)
-    print(f"{sum(row[1] for row in rows)} passed, {failed_in_all} failed")
+    failed_in_all = sum(row.failed for row in rows)
+    print(f"{sum(row.passed for row in rows)} passed, {failed_in_all} failed")
     sys.exit(1 if failed_in_all else 0)
 
 

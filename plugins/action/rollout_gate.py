@@ -48,7 +48,8 @@ class ActionModule(LightAction):
                     self._display.warning(f"{hosts[0]}: {exc}")
                     go = Go(False)
                 return {**result, "proceed": go.proceed, "again": go.again, "tries": args["tries"] + 1}
-            result.update(hosts=hosts, proceed=gatekeeper.open_batch(hosts, undo=undo))
+            started = gatekeeper.open_batch(hosts, undo=undo)
+            result.update(hosts=started, proceed=bool(started))
             if result["proceed"]:
                 return result
         elif step == "once_open":
@@ -71,7 +72,7 @@ class ActionModule(LightAction):
             self._expect_the_old_release(facts, task_vars)
         result["halted"] = facts["halted"]
         result["ansible_facts"] = {"seamless_rollout": facts}
-        if facts["halted"] and step != "open":
+        if facts["halted"] and step != "open" and not undo:
             self._display.warning(f"The rollout is halted. {facts['halted']}")
         return result
 

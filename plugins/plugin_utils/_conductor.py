@@ -77,14 +77,25 @@ class Conductor:
         rollout = self.ledger.rollout(self.id)
         return str((rollout or {}).get("halted") or "")
 
-    def open_batch(self, hosts: t.Sequence[str], *, undo: bool) -> bool:
-        """Record the batch before anything risky happens; return whether it may start."""
+    def open_batch(self, hosts: t.Sequence[str], *, undo: bool) -> list[str]:
+        """Record the batch before anything risky happens; return which of its hosts may start."""
         if not undo and self.halted:
-            return False
+            return []
+        hosts = self._with_room(hosts) if undo else list(hosts)
         for host in hosts:
             drained = int(bool(self.facts["hosts"][host]["balancers"]))
             self.ledger.update_host(self.id, host, state="rolling_back" if undo else "in_flight", detail="", drained=drained)
-        return True
+        return hosts
+
+    def _with_room(self, hosts: t.Sequence[str]) -> list[str]:
+        """Return the hosts of an undo's batch that may leave rotation beside those whose undo failed; the others follow one by one."""
+        rows = self.ledger.hosts(self.id)
+        stuck = [host for host, row in rows.items() if row["state"] == "rollback_failed" and row["drained"]]
+        if not stuck or len(hosts) == 1:
+            return list(hosts)
+        out = [host for host in hosts if rows[host]["drained"]]
+        room = max(0, int(self.facts["max_unavailable"]) - len(stuck) - len(out))
+        return out + [host for host in hosts if host not in out][:room]
 
     def failed(self, host: str, step: str, outcome: t.Mapping[str, t.Any], *, undo: bool) -> None:
         """Record why *host* failed, at the moment it does."""
@@ -161,6 +172,11 @@ class Conductor:
             self.facts.update(roll_hosts=[], window_hosts=[], preview_hosts=[], once_before_hosts=[], once_after_hosts=[])
         if rollout.get("state") == "rolling_back" and not self.facts["undo_hosts"]:
             self._plan_undo()
+        rows = self.ledger.hosts(self.id)
+        # The play "Undo" goes through all of its hosts first, so what is left of them by then had no room.
+        self.facts["undo_rest_hosts"] = [
+            host for host in self.facts["undo_hosts"] if rows[host]["state"] not in ("rolling_back", "rolled_back", "rollback_failed")
+        ]
         return self.facts
 
     def _decide(self) -> None:

@@ -57,8 +57,8 @@ class Gatekeeper:
         self._asked_at: float | None = None
         self._blockers = ""
 
-    def open_batch(self, hosts: t.Sequence[str], *, undo: bool) -> bool:
-        """Wait until the batch may start and record it; return False when the rollout is halted."""
+    def open_batch(self, hosts: t.Sequence[str], *, undo: bool) -> list[str]:
+        """Wait until the batch may start and record it; return its hosts that start, which are none when the rollout is halted."""
         while not undo and not self.conductor.halted:
             why = self._held_back(hosts[0])
             if not why:

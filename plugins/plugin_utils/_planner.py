@@ -120,6 +120,7 @@ class Planner:
             "order": [],
             "stages": [],
             "undo_hosts": [],
+            "undo_rest_hosts": [],
             "undo_serial": [1],
             "finish_hosts": [],
             "once": {"before": settings.once_before, "after": settings.once_after},

@@ -175,7 +175,7 @@ def test_a_paused_rollout_waits_and_goes_on(world: World) -> None:
 def test_a_batch_waits_while_the_rollout_is_paused_and_an_undo_does_not(world: World) -> None:
     world.begin(pace="batch")
     world.order("pause")
-    assert world.keeper().open_batch(["web1"], undo=True)
+    assert world.keeper().open_batch(["web1"], undo=True) == ["web1"]
     world.after(60, lambda: world.order("resume"))
     begun = world.now
     assert world.keeper().open_batch(["web2", "web3"], undo=False)

@@ -335,3 +335,19 @@ def test_a_host_goes_through_the_steps_that_it_needs_and_no_other() -> None:
         "before_drain.yml", "drain", "after_drain.yml", "before_switch.yml", "redrain", "switch_hooks", "validate.yml", "before_enable.yml", "enable",
         "after_enable.yml",
     ]
+
+
+def test_an_undo_that_fails_takes_the_room_of_others_which_follow_one_by_one(facts: dict[str, t.Any]) -> None:
+    conductor = Conductor({**facts, "max_unavailable": 2})
+    hosts = ["web1", "web2", "web3"]
+    assert conductor.open_batch(hosts, undo=False) == hosts
+    conductor.close(hosts[:2], {host: DONE for host in hosts}, set(hosts), undo=False)
+    conductor.failed("web3", "Switch", {"msg": "not healthy"}, undo=False)
+    after = conductor.close_batch(["web3"], {}, set(hosts), undo=False)
+    assert after["undo_hosts"] == ["web3", "web2", "web1"]
+    assert conductor.open_batch(["web3"], undo=True) == ["web3"]
+    conductor.failed("web3", "Switch", {"msg": "disk full"}, undo=True)
+    assert conductor.open_batch(["web2", "web1"], undo=True) == ["web2"]
+    after = conductor.close_batch(["web2"], {"web2": DONE}, set(hosts), undo=True)
+    assert after["undo_rest_hosts"] == ["web1"]
+    assert conductor.open_batch(["web1"], undo=True) == ["web1"]

@@ -26,7 +26,7 @@ FILES = 6
 FAULTS = '''
 def fault(name):
     try:
-        with open("/run/fault-" + name) as file:
+        with open("/var/lib/fault-" + name) as file:
             return file.read().strip() in (VERSION, "any")
     except OSError:
         return False
@@ -104,11 +104,11 @@ class Ground(Site):
         return release
 
     def flag(self, host: str, name: str, release: str) -> None:
-        self.fleet.put(host, f"/run/fault-{name}", release)
+        self.fleet.put(host, f"/var/lib/fault-{name}", release)
 
     def clear_flags(self) -> None:
         for host in self.fleet.web:
-            self.fleet.shell(host, "rm -f /run/fault-*", check=False)
+            self.fleet.shell(host, "rm -f /var/lib/fault-*", check=False)
 
     def place(self, host: str, path: str) -> str:
         """Return *path* of a host as this machine sees it. Reading there costs the host nothing, and works while its network is cut."""

@@ -30,6 +30,8 @@ class Fault:
     points: t.ClassVar[tuple[str, ...]] = ("start", "result", "mid")
     until: t.ClassVar[str] = ""
     """The last task before which the fault means something, "" for any."""
+    between: t.ClassVar[tuple[str, str]] = ("", "")
+    """Tasks after and before which the fault means something, "" for any."""
     settings: t.ClassVar[dict[str, t.Any]] = {}
     kills = False
     """The controller dies of it."""
@@ -234,7 +236,7 @@ class Dies(Fault):
 
     def heal(self) -> None:
         if self.victim:
-            self.fleet.shell(self.victim, f"rm -f /run/fault-{self.flag}")
+            self.fleet.shell(self.victim, f"rm -f /var/lib/fault-{self.flag}")
 
 
 class OldVersion(Dies):
@@ -259,6 +261,8 @@ class Hangs(Dies):
 class SecondController(Fault):
     name = "second controller"
     points = ("start", "result")
+    # Before and after, some hosts are not locked, and a rollout of somebody else is none of the first one's business.
+    between = ("Read every host and take its lock", "Clean up and give the lock back")
     must_succeed = True
 
     def __init__(self, ground: Ground, release: str, chance: random.Random) -> None:

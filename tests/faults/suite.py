@@ -50,9 +50,13 @@ def possible(kind: str, scenario: str, observed: t.Sequence[tuple[Boundary, floa
         return []
     found: list[Boundary] = []
     last = max((number for number, (place, dummy) in enumerate(observed) if place.task == wanted.until), default=len(observed))
+    after = max((number for number, (place, dummy) in enumerate(observed) if place.task == wanted.between[0]), default=-1)
+    before = min((number for number, (place, dummy) in enumerate(observed) if place.task == wanted.between[1]), default=len(observed))
     for number, (place, seconds) in enumerate(observed):
-        if number > last:
+        if number > last or number >= before:
             break
+        if number <= after:
+            continue
         if place.point in wanted.points:
             found.append(place)
         if place.point == "start" and "mid" in wanted.points and seconds >= LONG_ENOUGH:

@@ -34,6 +34,8 @@ class HostView:
     weight: int = 1
     late: bool = False
     tier: str = ""
+    pools: t.Mapping[str, bool] = dataclasses.field(default_factory=dict)
+    """Whether it serves in each of its pools."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +182,7 @@ def make_plan(
     zones: t.Sequence[str] = (),
     zone_min_available: Amount | None = None,
     tiers: t.Sequence[str] = (),
+    room: t.Mapping[str, int] | None = None,
 ) -> Plan:
     """Order the hosts and cut them into stages and batches.
 
@@ -201,7 +204,7 @@ def make_plan(
     for tier in tiers or [""]:
         members = [host for host in hosts if not tiers or host.tier == tier]
         if members:
-            parts.append(_Tier(members, notes, batch, canary, zones).plan(max_unavailable, min_available, max_parallel, zone_min_available))
+            parts.append(_Tier(members, notes, batch, canary, zones).plan(max_unavailable, min_available, max_parallel, zone_min_available, room or {}))
     stages = [stage for part in parts for stage in part.stages]
     batches = [names for stage in stages for names in stage]
     return Plan(
@@ -222,6 +225,23 @@ def make_plan(
     )
 
 
+def repair_order(hosts: t.Sequence[HostView], room: t.Mapping[str, int]) -> list[HostView]:
+    """Order hosts that are out of some of their pools so that each can leave the others when its turn comes, and is back before the next.
+
+    *room* is how many members may leave each pool now. Greedy: a host that can go only ever makes room. Who can't go at all comes last.
+    """
+    left, order, now = list(hosts), [], dict(room)
+    while left:
+        able = [host for host in left if all(now.get(pool, 1) > 0 for pool, serves in host.pools.items() if serves)]
+        host = (able or left)[0]
+        left.remove(host)
+        order.append(host)
+        for pool, serves in host.pools.items():
+            if not serves:
+                now[pool] = now.get(pool, 0) + 1
+    return order
+
+
 class _Tier:
     """Orders and cuts the hosts of one tier."""
 
@@ -238,7 +258,9 @@ class _Tier:
         self.caps: dict[str, int] = {}
         self.slots: dict[str, int] = {}
 
-    def plan(self, max_unavailable: Amount, min_available: Amount | None, max_parallel: int | None, zone_min_available: Amount | None) -> _Tier:
+    def plan(
+        self, max_unavailable: Amount, min_available: Amount | None, max_parallel: int | None, zone_min_available: Amount | None, room: t.Mapping[str, int]
+    ) -> _Tier:
         total = sum(host.weight for host in self.hosts)
         self.allowed = budget(max_unavailable, min_available, total, self.notes)
         self.cap = min(self.allowed, max_parallel or self.allowed)
@@ -259,7 +281,11 @@ class _Tier:
         gone = {host.name for host in [*canaries, *first]}
         rest = [host for host in self.pending if host.name not in gone]
         usual = [host for host in rest if not host.late]
-        self._cut(self._by_zone(first), _Sizes(self.sizes, len(self.hosts)))
+        if any(any(host.pools.values()) for host in first):
+            # They are out of some pools and serve in others: each that comes back makes room for the next.
+            self._cut([[host] for host in repair_order(first, room)], _Sizes([1], len(self.hosts)))
+        else:
+            self._cut(self._by_zone(first), _Sizes(self.sizes, len(self.hosts)))
         self._cut(self._by_zone(canaries), _Sizes([len(canaries)], len(self.hosts)))
         sizes_left = _Sizes(self.sizes, len(self.hosts), canary=bool(canaries))
         self._cut(

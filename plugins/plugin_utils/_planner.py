@@ -207,6 +207,7 @@ class Planner:
                 zones=settings.zones,
                 zone_min_available=settings.zone_min_available,
                 tiers=settings.tiers,
+                room={pool: room for rotation in rotations.values() for pool, room in rotation.room.items()},
             )
         except SeamlessError as exc:
             findings.problems.append(str(exc))

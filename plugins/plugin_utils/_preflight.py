@@ -116,6 +116,10 @@ class InRotation:
     serving: bool
     ours: bool
     everywhere: bool
+    pools: dict[str, bool] = dataclasses.field(default_factory=dict)
+    """Whether it serves, for each of its pools."""
+    room: dict[str, int] = dataclasses.field(default_factory=dict)
+    """How many members may leave each of its pools now."""
 
 
 def judge_rotation(
@@ -137,6 +141,8 @@ def judge_rotation(
     """
     kept: list[dict[str, t.Any]] = []
     states: list[bool] = []
+    pools: dict[str, bool] = {}
+    room: dict[str, int] = {}
     ours = False
     for call in calls:
         info = infos.get(balancer_key(call))
@@ -147,10 +153,10 @@ def judge_rotation(
         found = find_member(info, call["member"], None if call["named"] else address)
         if not found:
             names = sorted({entry["name"] for pool in info.get("pools", []) for entry in pool["members"]})
-            pools = ", ".join(dict.fromkeys(pool["backend"] for pool in info.get("pools", []))) or "none"
+            backends = ", ".join(dict.fromkeys(pool["backend"] for pool in info.get("pools", []))) or "none"
             near = difflib.get_close_matches(call["member"], names, n=1)
             findings.problems.append(
-                f"{call['member']} is not a server on {call['delegate']} (backends: {pools}; servers: {', '.join(names) or 'none'})."
+                f"{call['member']} is not a server on {call['delegate']} (backends: {backends}; servers: {', '.join(names) or 'none'})."
                 + (f" Did you mean {near[0]}?" if near else "")
                 + " Name it with member: in rollout_balancers, or give the server the inventory's name."
             )
@@ -171,8 +177,13 @@ def judge_rotation(
         ours = ours or any(entry.get("drained_by") == app for dummy, entry in found)
         states.extend(is_serving(entry) for dummy, entry in found)
         servers = [[pool["backend"], entry["name"]] for pool, entry in found]
+        for pool, entry in found:
+            name = f"{balancer_key(call)}|{pool['backend']}"
+            pools[name] = pools.get(name, True) and is_serving(entry)
+            up = sum(is_serving(other) for other in pool["members"])
+            room[name] = up - (_floor([(pool, entry)], max_unavailable, min_available, most) or 0)
         kept.append({**call, "min_available": _floor(found, max_unavailable, min_available, most), "servers": servers})
-    return InRotation(kept, serving=all(states) if states else True, ours=ours, everywhere=all(states))
+    return InRotation(kept, serving=all(states) if states else True, ours=ours, everywhere=all(states), pools=pools, room=room)
 
 
 def _floor(
@@ -288,6 +299,7 @@ def host_view(
         skip=skip,
         serving=rotation.serving if rotation.calls else not inactive,
         drained_by_us=rotation.ours,
+        pools=rotation.pools,
         **place,
     )
 

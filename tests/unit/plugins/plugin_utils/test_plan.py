@@ -473,3 +473,12 @@ def test_what_is_wrong_with_one_host_names_it(fleet: Fleet, host: str, changes: 
     finally:
         fleet.inventory["app"]["hosts"][host] = kept
     assert code != 0 and message in re.sub(r"\s+", " ", text), text
+
+
+def test_hosts_that_are_out_of_some_pools_come_back_in_an_order_that_works() -> None:
+    """What an undo left that lost a balancer: web2 and web3 are out on lb1, web1 on lb2, and two of four have to stay up on each."""
+    pools = {"web1": (True, False), "web2": (False, True), "web3": (False, True), "web4": (True, True)}
+    hosts = [HostView(name, serving=all(states), pools=dict(zip(("lb1", "lb2"), states))) for name, states in pools.items()]
+    made = make_plan(hosts, batch=[1, 2], canary=1, max_unavailable=2, room={"lb1": 0, "lb2": 1})
+    assert made.batches == [["web2"], ["web1"], ["web3"], ["web4"]]
+    assert made.stages[:3] == [["web2"], ["web1"], ["web3"]]

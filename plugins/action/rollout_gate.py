@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._gatekeeper import Gatekeeper, Go
-from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
+from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables, rollout_facts
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction, plain
 from ansible_collections.seamless.rollout.plugins.plugin_utils._reach import TaskReach
 
@@ -33,7 +33,7 @@ class ActionModule(LightAction):
             }
         )
         step, hosts, undo = args["step"], [str(host) for host in args["hosts"]], args["undo"]
-        facts = plain(task_vars["hostvars"]["localhost"]["seamless_rollout"])
+        facts = rollout_facts(task_vars)
         conductor = Conductor(facts)
         alive = {str(host) for host in task_vars["ansible_play_hosts"]}
         if step in ("open", "slot"):

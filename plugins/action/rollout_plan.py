@@ -11,7 +11,7 @@ from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
+from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables, rollout_facts
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan_text import refusal_public
 from ansible_collections.seamless.rollout.plugins.plugin_utils._planner import Planner
@@ -63,7 +63,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         *,
         as_json: bool,
     ) -> dict[str, t.Any]:
-        facts = plain(task_vars["hostvars"]["localhost"]["seamless_rollout"])
+        facts = rollout_facts(task_vars)
         try:
             surveys = {host: self._survey(variables, host) for host in task_vars["ansible_play_hosts_all"]}
             facts = planner.plan(facts, surveys=surveys, balancers=balancers)

@@ -9,6 +9,7 @@ import typing as t
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as report
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
+from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import rollout_facts
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
 
 
@@ -30,7 +31,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "seconds": {"type": "float", "default": 0},
             }
         )
-        conductor = Conductor(plain(task_vars["hostvars"]["localhost"]["seamless_rollout"]))
+        conductor = Conductor(rollout_facts(task_vars))
         host = str(task_vars["inventory_hostname"])
         if args["step"] == "failed":
             conductor.failed(host, args["task"], plain(args["outcome"]), undo=args["undo"])

@@ -51,6 +51,8 @@ def install(state_dir: str, rollout_id: str) -> None:
 
 
 def restore() -> None:
-    """Give the signals back to whoever handled them before."""
+    """Give the signals back to whoever handled them before; a signal that was ignored, as under nohup, ends the process from now on."""
     while _before:
-        signal.signal(*_before.popitem())
+        number, handler = _before.popitem()
+        default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, default if handler in (signal.SIG_IGN, None) else handler)

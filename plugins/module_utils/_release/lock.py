@@ -37,7 +37,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 
 # A lock that is younger than this was taken by somebody who started together with us; how long we wait for them to step back.
-_FRESH, _STEP_BACK = 60.0, 15.0
+_FRESH, _STEP_BACK = 60.0, 5.0
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import time
 import typing as t
 
@@ -38,6 +39,10 @@ class Go(t.NamedTuple):
     again: bool = False
 
 
+class OrphanedError(Exception):
+    """ansible-playbook is gone, and this worker of it must decide nothing any more: a new run of the same rollout may be at work."""
+
+
 class Gatekeeper:
     """One process that waits at the gate of a rollout."""
 
@@ -49,6 +54,7 @@ class Gatekeeper:
         self.ledger, self.id, self.facts = conductor.ledger, conductor.id, conductor.facts
         self.reach, self.say, self.sleep, self.clock = reach, say, sleep, clock
         self._begun = self.ledger.begun(self.id)
+        self._parent = os.getppid()
         # What Ansible knew of lost hosts when this task began says nothing of a host that started later.
         self._started = time.time()
         self._said = ""
@@ -60,6 +66,7 @@ class Gatekeeper:
     def open_batch(self, hosts: t.Sequence[str], *, undo: bool) -> list[str]:
         """Wait until the batch may start and record it; return its hosts that start, which are none when the rollout is halted."""
         while not undo and not self.conductor.halted:
+            self._insist_on_a_parent()
             why = self._held_back(hosts[0])
             if not why:
                 break
@@ -71,6 +78,7 @@ class Gatekeeper:
         plan = _window_of(self.facts)
         blocked_since: float | None = None
         while not self.conductor.halted:
+            self._insist_on_a_parent()
             self._bury(alive)
             states = {name: row["state"] for name, row in self.ledger.hosts(self.id).items()}
             why = window.why_not_now(plan, host, states, set()) or self._held_back(host)
@@ -86,10 +94,16 @@ class Gatekeeper:
             self._wait(why, told=self._is_next(plan, host, states))
         return Go(False)
 
+    def _insist_on_a_parent(self) -> None:
+        """Raise OrphanedError when the process that forked this one has died: workers outlive it."""
+        if os.getppid() != self._parent:
+            raise OrphanedError("ansible-playbook is gone")
+
     def _try_slot(self, plan: window.Window, host: str) -> str:
         unavailable = self._out_now()
 
         def judge(rows: dict[str, dict[str, t.Any]]) -> str:
+            self._insist_on_a_parent()
             return window.why_not_now(plan, host, {name: row["state"] for name, row in rows.items()}, unavailable)
 
         return self.ledger.take_slot(self.id, host, judge, drained=bool(self.facts["hosts"][host]["balancers"]))

@@ -115,7 +115,7 @@ def test_a_worker_that_outlives_ansible_playbook_takes_no_slot_and_keeps_no_lock
     keeper = world.keeper()
     world.after(5, lambda: monkeypatch.setattr("os.getppid", lambda: 1))
     world.after(6, lambda: world.done("web1"))
-    with pytest.raises(gate.OrphanedError):
+    with pytest.raises(test_gatekeeper.gate.OrphanedError):
         keeper.take_slot("web2", HOSTS)
     assert world.state("web2") == "pending" and world.renewed == []
 

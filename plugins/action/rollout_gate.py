@@ -36,38 +36,29 @@ class ActionModule(LightAction):
         facts = rollout_facts(task_vars)
         conductor = Conductor(facts)
         alive = {str(host) for host in task_vars["ansible_play_hosts"]}
-        if step in ("open", "slot"):
-            gatekeeper = Gatekeeper(conductor, TaskReach(self, facts, task_vars), self._say(hosts))
-            if step == "slot":
-                try:
-                    go = gatekeeper.take_slot(hosts[0], alive, args["tries"])
-                except SeamlessError as exc:
-                    # No failure of the task: without any host left the playbook would end here, without a report.
-                    conductor.failed(hosts[0], "Wait for a slot", {"msg": str(exc)}, undo=undo)
-                    conductor.restored(hosts[0])
-                    self._display.warning(f"{hosts[0]}: {exc}")
-                    go = Go(False)
-                return {**result, "proceed": go.proceed, "again": go.again, "tries": args["tries"] + 1}
-            started = gatekeeper.open_batch(hosts, undo=undo)
-            result.update(hosts=started, proceed=bool(started))
-            if result["proceed"]:
-                return result
-        elif step == "once_open":
+        if step == "slot":
+            return {**result, **self._slot(conductor, task_vars, hosts[0], alive, args["tries"])}
+        if step == "free":
+            conductor.close(hosts, self._outcomes(task_vars, hosts, facts), alive, undo=undo)
+            return result
+        if step == "once_open":
             host = next(host for host in hosts if host in alive)
             return {**result, "host": host, "actions": conductor.open_once(args["point"], host)}
-        elif step == "once_close":
-            problem = task_vars["hostvars"][hosts[0]].get("__rollout_once_problem") or {}
-            conductor.close_once(args["point"], hosts[0], str(problem.get("msg") or "") if hosts[0] in alive else "")
+        if step == "open":
+            started = self._gatekeeper(conductor, task_vars, hosts).open_batch(hosts, undo=undo)
+            result.update(hosts=started, proceed=bool(started))
+            if started:
+                return result
+            facts = conductor.told()
         elif step == "staged":
             facts = conductor.staged(self._answers(task_vars, hosts, "__rollout_staged"))
         elif step == "settle":
-            conductor.settle()
+            facts = conductor.settle()
+        elif step == "once_close":
+            problem = task_vars["hostvars"][hosts[0]].get("__rollout_once_problem") or {}
+            facts = conductor.close_once(args["point"], hosts[0], str(problem.get("msg") or "") if hosts[0] in alive else "")
         else:
-            conductor.close(hosts, self._outcomes(task_vars, hosts, facts), alive, undo=undo)
-            if step == "free":
-                return result
-        if step != "staged":
-            facts = conductor.told()
+            facts = conductor.close_batch(hosts, self._outcomes(task_vars, hosts, facts), alive, undo=undo)
         if not undo:
             self._expect_the_old_release(facts, task_vars)
         result["halted"] = facts["halted"]
@@ -76,8 +67,20 @@ class ActionModule(LightAction):
             self._display.warning(f"The rollout is halted. {facts['halted']}")
         return result
 
-    def _say(self, hosts: list[str]) -> t.Callable[[str], None]:
-        return lambda why: self._display.display(f"{', '.join(hosts)}: {why}")
+    def _gatekeeper(self, conductor: Conductor, task_vars: dict[str, t.Any], hosts: list[str]) -> Gatekeeper:
+        who = ", ".join(hosts)
+        return Gatekeeper(conductor, TaskReach(self, conductor.facts, task_vars), lambda why: self._display.display(f"{who}: {why}"))
+
+    def _slot(self, conductor: Conductor, task_vars: dict[str, t.Any], host: str, alive: set[str], tries: int) -> dict[str, t.Any]:
+        try:
+            go = self._gatekeeper(conductor, task_vars, [host]).take_slot(host, alive, tries)
+        except SeamlessError as exc:
+            # No failure of the task: without any host left the playbook would end here, without a report.
+            conductor.failed(host, "Wait for a slot", {"msg": str(exc)}, undo=False)
+            conductor.restored(host)
+            self._display.warning(f"{host}: {exc}")
+            go = Go(False)
+        return {"proceed": go.proceed, "again": go.again, "tries": tries + 1}
 
     def _expect_the_old_release(self, facts: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:
         """Health checks of an undo must expect the release it goes back to, not the one that failed."""

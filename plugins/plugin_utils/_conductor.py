@@ -149,13 +149,14 @@ class Conductor:
         if not undo:
             self._decide()
 
-    def settle(self) -> None:
-        """End the window pace, in which several processes decided: whoever is still in flight now was lost."""
+    def settle(self) -> Facts:
+        """End the window pace, in which several processes decided: whoever is still in flight now was lost. Returns the facts for what follows."""
         for host, row in self.ledger.hosts(self.id).items():
             if row["state"] == "in_flight":
                 self.lost(host)
         self._decide()
         self._obey_abort()
+        return self.told()
 
     def _obey_abort(self) -> None:
         """Follow an order to abort that came while the last hosts were under way, when nobody waits at the gate any more."""

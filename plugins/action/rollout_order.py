@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import platform
 import time
 import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import whoami
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir
 from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import VERBS
 
@@ -33,14 +31,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "state_dir": {"type": "path"},
             }
         )
-        state_dir = default_state_dir(args["app"], args["state_dir"])
-        by = args["by"] or f"{getpass.getuser()}@{platform.node()}"
+        by = args["by"] or whoami()
         result.update(found=False, rollout_id=None, changed=False, by=by)
-        if not os.path.exists(os.path.join(state_dir, "ledger.sqlite3")):
-            return result
-        ledger = Ledger(state_dir)
-        living = [row for row in ledger.unfinished() if row["alive"] and row["controller"] == platform.node()]
-        if not living:
+        ledger = Ledger.existing(default_state_dir(args["app"], args["state_dir"]))
+        living = ledger.of_this_controller(alive=True) if ledger else []
+        if ledger is None or not living:
             return result
         rollout_id = living[0]["id"]
         if not self._task.check_mode:

@@ -53,7 +53,7 @@ class Conductor:
 
     def open_once(self, point: str, host: str) -> list[str]:
         """Return which once-per-rollout actions *host* has to do now, and record that it begins."""
-        if self.told()["halted"] or self.facts["failed"]:
+        if self.halted or self._failed():
             return []
         actions = once.remaining(self.ledger, self.id, point, self.facts["once"][point])
         if actions:
@@ -104,9 +104,7 @@ class Conductor:
         if isinstance(results, list) and message.startswith("One or more items failed"):
             messages = [str(item.get("msg")) for item in results if isinstance(item, dict) and item.get("failed")]
             message = "; ".join(messages) or message
-        self._fail(host, f"{step}: {message}", outcome, drained=True, undo=undo)
-        if self.facts.get("pace") == "window" and not undo:
-            self._decide()
+        self._fail_in_the_roll(host, f"{step}: {message}", outcome, undo=undo)
 
     def _fail(self, host: str, detail: str, outcome: t.Mapping[str, t.Any], *, drained: bool, undo: bool = False) -> None:
         state = "unreachable" if is_unreachable(outcome) else "failed"
@@ -114,15 +112,19 @@ class Conductor:
             state = "rollback_failed"
         self.ledger.update_host(self.id, host, state=state, detail=detail, **({} if drained else {"drained": 0}))
 
+    def _fail_in_the_roll(self, host: str, detail: str, outcome: t.Mapping[str, t.Any], *, undo: bool) -> None:
+        self._fail(host, detail, outcome, drained=True, undo=undo)
+        # A batch is judged when it closes; in a window the next host may be about to start.
+        if self.facts.get("pace") == "window" and not undo:
+            self._decide()
+
     def restored(self, host: str) -> None:
         """Record that a host which failed before its switch is back in rotation, unchanged."""
         self.ledger.update_host(self.id, host, drained=0)
 
     def lost(self, host: str, *, undo: bool = False) -> None:
         """Record that Ansible can't reach *host* any more, in the middle of its update."""
-        self._fail(host, "lost in the middle of its update", {"unreachable": True}, drained=True, undo=undo)
-        if self.facts.get("pace") == "window" and not undo:
-            self._decide()
+        self._fail_in_the_roll(host, "lost in the middle of its update", {"unreachable": True}, undo=undo)
 
     def close_batch(
         self, hosts: t.Sequence[str], outcomes: t.Mapping[str, t.Mapping[str, t.Any]], alive: t.Container[str], *, undo: bool
@@ -160,7 +162,7 @@ class Conductor:
 
     def _obey_abort(self) -> None:
         """Follow an order to abort that came while the last hosts were under way, when nobody waits at the gate any more."""
-        ended = orders.standing(self.ledger.orders(self.id), self.ledger.begun(self.id)).ended
+        ended = self.ledger.standing(self.id).ended
         if ended and ended["verb"] == "abort" and not self.halted:
             self.halt(orders.worded(ended), undo=True)
 
@@ -240,7 +242,7 @@ class Conductor:
             state = "rolled_back"
         elif why and self.facts["on_failure"] == "pause":
             state = "paused"
-        elif not bad and orders.standing(self.ledger.orders(self.id), self.ledger.begun(self.id)).ended:
+        elif not bad and self.ledger.standing(self.id).ended:
             state = "aborted"
         else:
             state = "failed"

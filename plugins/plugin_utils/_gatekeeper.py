@@ -12,6 +12,7 @@ import os
 import time
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _window as window
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
@@ -20,6 +21,9 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import
 LOOK, READ, ASK, LISTEN, LISTEN_PAUSED = 0.2, 1.0, 15.0, 30.0, 3.0
 # Hosts that Ansible lost are seen by a fresh task only: who is next in line starts one when another's slot is this old, then twice that, and so on.
 PATIENCE = 10.0
+
+
+Rows = t.Dict[str, t.Dict[str, t.Any]]
 
 
 class Reach(t.Protocol):
@@ -79,19 +83,20 @@ class Gatekeeper:
         blocked_since: float | None = None
         while not self.conductor.halted:
             self._insist_on_a_parent()
-            self._bury(alive)
-            states = {name: row["state"] for name, row in self.ledger.hosts(self.id).items()}
+            rows = self._without_lost(alive)
+            states = {name: row["state"] for name, row in rows.items()}
             why = window.why_not_now(plan, host, states, set()) or self._held_back(host)
             if not why:
-                why = self._try_slot(plan, host)
+                why = self._try_slot(plan, host, rows)
                 if not why:
                     return Go(True)
                 blocked_since = self._blocked(blocked_since, states, why)
             else:
                 blocked_since = None
-            if self._is_next(plan, host, states) and self._overdue(states, tries):
+            is_next = next((name for name in plan.order if states.get(name) == window.PENDING), None) == host
+            if is_next and self._overdue(rows, tries):
                 return Go(False, again=True)
-            self._wait(why, told=self._is_next(plan, host, states))
+            self._wait(why, told=is_next)
         return Go(False)
 
     def _insist_on_a_parent(self) -> None:
@@ -99,26 +104,27 @@ class Gatekeeper:
         if os.getppid() != self._parent:
             raise OrphanedError("ansible-playbook is gone")
 
-    def _try_slot(self, plan: window.Window, host: str) -> str:
-        unavailable = self._out_now()
+    def _try_slot(self, plan: window.Window, host: str, known: Rows) -> str:
+        unavailable = self._out_now(known)
 
-        def judge(rows: dict[str, dict[str, t.Any]]) -> str:
+        def judge(rows: Rows) -> str:
             self._insist_on_a_parent()
             return window.why_not_now(plan, host, {name: row["state"] for name, row in rows.items()}, unavailable)
 
         return self.ledger.take_slot(self.id, host, judge, drained=bool(self.facts["hosts"][host]["balancers"]))
 
-    def _bury(self, alive: t.Container[str]) -> None:
-        for name, row in self.ledger.hosts(self.id).items():
-            if row["state"] == window.IN_FLIGHT and name not in alive and row["updated_at"] < self._started:
-                self.conductor.lost(name)
-
-    def _is_next(self, plan: window.Window, host: str, states: window.States) -> bool:
-        return next((name for name in plan.order if states.get(name) == window.PENDING), None) == host
-
-    def _overdue(self, states: window.States, tries: int) -> bool:
+    def _without_lost(self, alive: t.Container[str]) -> Rows:
+        """Return what is recorded of all hosts, after recording those in flight that Ansible has lost."""
         rows = self.ledger.hosts(self.id)
-        oldest = min((rows[name]["updated_at"] for name, state in states.items() if state == window.IN_FLIGHT), default=None)
+        lost = [
+            name for name, row in rows.items() if row["state"] == window.IN_FLIGHT and name not in alive and row["updated_at"] < self._started
+        ]
+        for name in lost:
+            self.conductor.lost(name)
+        return self.ledger.hosts(self.id) if lost else rows
+
+    def _overdue(self, rows: Rows, tries: int) -> bool:
+        oldest = min((row["updated_at"] for row in rows.values() if row["state"] == window.IN_FLIGHT), default=None)
         return oldest is not None and time.time() - max(oldest, self._started) > PATIENCE * 2**tries
 
     def _blocked(self, since: float | None, states: window.States, why: str) -> float | None:
@@ -131,11 +137,11 @@ class Gatekeeper:
             self.conductor.halt(f"no host could start for {deadline:g} s (rollout_progress_deadline): {why}", undo=False)
         return since
 
-    def _out_now(self) -> set[str]:
+    def _out_now(self, rows: Rows) -> set[str]:
         if self._read_at is None or self.clock() - self._read_at >= READ:
             self._unavailable = self.reach.unavailable()
             self._read_at = self.clock()
-        recorded = {name for name, row in self.ledger.hosts(self.id).items() if row["drained"] or row["state"] == "unreachable"}
+        recorded = {name for name, row in rows.items() if row["drained"] or row["state"] == "unreachable"}
         return self._unavailable | recorded
 
     def _held_back(self, host: str) -> str:
@@ -163,19 +169,15 @@ class Gatekeeper:
         if self.facts.get("override"):
             return ""
         if self.facts.get("windows"):
-            from ansible_collections.seamless.rollout.plugins.plugin_utils._windows import judge
-
-            verdict = judge(self.facts["windows"], datetime.datetime.now(datetime.timezone.utc))
+            verdict = _windows.judge(self.facts["windows"], datetime.datetime.now(datetime.timezone.utc))
             if not verdict.open:
                 return verdict.why
         if self.facts.get("blockers"):
-            from ansible_collections.seamless.rollout.plugins.plugin_utils._blockers import check
-
             # Only who is next in line asks, and goes on asking while it is held back: so its own last answer is the last there is.
             asked = self._asked_at
             if self.ledger.due(self.id, "blockers", ASK) if asked is None else self.clock() - asked >= ASK:
                 self._asked_at = self.clock()
-                self._blockers = "; ".join(check(self.facts["blockers"]))
+                self._blockers = "; ".join(_blockers.check(self.facts["blockers"]))
                 if self._blockers:
                     # Should this task end before the answer changes, the next one has to ask for itself.
                     self.ledger.forget_beat(self.id, "blockers")

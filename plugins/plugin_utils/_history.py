@@ -16,6 +16,8 @@ import sqlite3
 import statistics
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ledger_path
+
 _ROLLOUTS = 5
 
 
@@ -29,7 +31,7 @@ class History(t.NamedTuple):
 
 def read_history(state_dir: str, mode: str) -> History | None:
     """Return the medians of the last successful rollouts of *mode*, or None where there are none to learn from."""
-    path = os.path.join(state_dir, "ledger.sqlite3")
+    path = ledger_path(state_dir)
     if not os.path.exists(path):
         return None
     try:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 import secrets
@@ -20,13 +21,18 @@ if t.TYPE_CHECKING:
     from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings
 
 
+def whoami() -> str:
+    """Return who works here, for locks, ledger and orders: user and machine."""
+    return f"{getpass.getuser()}@{platform.node()}"
+
+
 def identify(settings: Settings, state_dir: str) -> tuple[str, list[str]]:
     """Return the id of this rollout, an interrupted one's where this goes on with it, and the ids that died here."""
     new = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
-    if not os.path.exists(os.path.join(state_dir, "ledger.sqlite3")):
+    ledger = Ledger.existing(state_dir)
+    if ledger is None:
         return new, []
-    ledger = Ledger(state_dir)
-    dead = [row for row in ledger.unfinished() if not row["alive"] and row["controller"] == platform.node()]
+    dead = ledger.of_this_controller(alive=False)
     mine = [row["id"] for row in dead if row["release"] == settings.release and row["mode"] == settings.mode]
     ended = [row["id"] for row in ledger.rollouts(limit=50) if row["finished_at"]]
     return (mine[0] if mine else new), [row["id"] for row in dead] + ended

@@ -12,9 +12,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import sqlite3
 import time
 import typing as t
+
+from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import Orders
+from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import standing as what_stands
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rollouts (
@@ -48,6 +52,10 @@ def default_state_dir(app: str, chosen: str | None = None) -> str:
     return os.path.join(os.path.expanduser(base), app)
 
 
+def ledger_path(state_dir: str) -> str:
+    return os.path.join(state_dir, "ledger.sqlite3")
+
+
 def process_start(pid: int) -> str:
     """Return what tells this process from a later one with the same number, or "" when it doesn't run."""
     try:
@@ -70,10 +78,15 @@ class Ledger:
     """One application's ledger. Every method is one transaction and safe between processes."""
 
     def __init__(self, state_dir: str) -> None:
-        self.path = os.path.join(state_dir, "ledger.sqlite3")
+        self.path = ledger_path(state_dir)
         os.makedirs(state_dir, mode=0o700, exist_ok=True)
         with self._open() as connection:
             connection.executescript(_SCHEMA)
+
+    @classmethod
+    def existing(cls, state_dir: str) -> Ledger | None:
+        """Return the ledger in *state_dir*, or None where there is none: to look for one makes none."""
+        return cls(state_dir) if os.path.exists(ledger_path(state_dir)) else None
 
     @contextlib.contextmanager
     def _open(self, *, exclusive: bool = False) -> t.Iterator[sqlite3.Connection]:
@@ -163,6 +176,10 @@ class Ledger:
             rows = connection.execute("SELECT * FROM orders WHERE rollout_id=? ORDER BY number", (rollout_id,)).fetchall()
         return [dict(row) for row in rows]
 
+    def standing(self, rollout_id: str) -> Orders:
+        """Return what stands of the orders to a rollout, for the process that works on it now."""
+        return what_stands(self.orders(rollout_id), self.begun(rollout_id))
+
     def forget_beat(self, rollout_id: str, kind: str) -> None:
         """Have :meth:`due` be true for whoever asks next."""
         with self._open() as connection:
@@ -221,6 +238,10 @@ class Ledger:
             for row in self.rollouts(limit=1000)
             if row["state"] in ACTIVE_STATES
         ]
+
+    def of_this_controller(self, *, alive: bool) -> list[dict[str, t.Any]]:
+        """Return the unfinished rollouts of this machine whose process runs, or those whose process is gone; newest first."""
+        return [row for row in self.unfinished() if row["alive"] is alive and row["controller"] == platform.node()]
 
     def hosts(self, rollout_id: str) -> dict[str, dict[str, t.Any]]:
         with self._open() as connection:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-VERBS = ("pause", "resume", "promote", "stop", "abort")
+from ansible_collections.seamless.rollout.plugins.module_utils._release.lock import ORDERS
+
+VERBS = ORDERS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,6 @@
 from __future__ import annotations
 
 import datetime
-import getpass
-import platform
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
@@ -18,7 +16,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers,
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
 from ansible_collections.seamless.rollout.plugins.plugin_utils._history import read_history
-from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import begin, identify
+from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import begin, identify, whoami
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import Plan, estimate, make_plan, zone_order
@@ -99,7 +97,7 @@ class Planner:
             "mode": settings.mode,
             "root": settings.root,
             "state_dir": state_dir,
-            "owner": f"{getpass.getuser()}@{platform.node()}",
+            "owner": whoami(),
             "pace": settings.pace,
             "lock_ttl": settings.lock_ttl,
             "auto_promote": settings.auto_promote,
@@ -228,7 +226,7 @@ class Planner:
                 f"ansible-playbook works on {self._forks} hosts at once (forks), so the window never holds more than that: with "
                 f"--forks {plan.max_parallel} it holds {plan.max_parallel}."
             )
-        self._fill(facts, settings, plan, answers, rotations, target=target, mine=mine, content=content)
+        self._fill(facts, settings, plan, answers, rotations, whole=target, mine=mine, content=content)
         self.text = _plan_text.plan_text(facts, plan, settings, dry=self._dry)
         self.public = _plan_text.plan_public(facts, plan)
         if facts["closed"] and not facts["override"]:
@@ -308,11 +306,10 @@ class Planner:
         answers: t.Mapping[str, dict[str, t.Any]],
         rotations: t.Mapping[str, preflight.InRotation],
         *,
-        target: str | None,
+        whole: str | None,
         mine: t.Mapping[str, str],
         content: preflight.Content,
     ) -> None:
-        whole, target = target, None
         known = Ledger(facts["state_dir"]).hosts(facts["id"]) if not self._dry else {}
         steps = {host: number for number, stage in enumerate(plan.stages) for host in stage}
         bakes = _traits.bakes(facts["traits"], settings, plan)

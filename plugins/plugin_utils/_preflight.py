@@ -264,6 +264,11 @@ def check_services(host: str, survey: t.Mapping[str, t.Any], findings: Findings)
             )
 
 
+def is_sick(survey: t.Mapping[str, t.Any]) -> bool:
+    """Say whether what a host runs is not healthy, not up, or not what its link says."""
+    return survey.get("healthy") is False or any(service.get("stale") or not service.get("active") for service in survey.get("services") or [])
+
+
 def why_skip(survey: t.Mapping[str, t.Any], rotation: InRotation, *, target: str, content: Content) -> str | None:
     """Say why a host needs nothing: it runs the release, healthy, from running processes of it, in rotation everywhere."""
     record = record_of(survey, target)
@@ -271,7 +276,7 @@ def why_skip(survey: t.Mapping[str, t.Any], rotation: InRotation, *, target: str
         return None
     if any(content) and not content.is_in(record):
         return None
-    if survey.get("healthy") is False or any(service.get("stale") or not service.get("active") for service in survey.get("services") or []):
+    if is_sick(survey):
         return None
     if rotation.ours or not rotation.serving:
         return None
@@ -321,9 +326,8 @@ def settled_releases(surveys: t.Mapping[str, t.Mapping[str, t.Any]], findings: F
     chosen: dict[str, str] = {}
     for host, survey in surveys.items():
         current, previous = current_release(survey), survey.get("previous")
-        sick = survey.get("healthy") is False or any(not service.get("active") or service.get("stale") for service in survey.get("services") or [])
         known = (record_of(survey, current) or {}).get("state")
-        if current and (not sick or known == "good" or not previous):
+        if current and (not is_sick(survey) or known == "good" or not previous):
             chosen[host] = current
         elif previous:
             chosen[host] = str(previous)

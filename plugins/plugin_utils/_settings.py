@@ -15,6 +15,7 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _health
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._release.lock import POLICIES
 from ansible_collections.seamless.rollout.plugins.plugin_utils._blockers import blocker_problems
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import PER_ZONE, Amount
 from ansible_collections.seamless.rollout.plugins.plugin_utils._reader import DEFAULTS, Reader, amount_problem, unknown_names
@@ -22,7 +23,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._windows import w
 
 ON_FAILURE = ("stop", "pause", "continue", "rollback")
 PACES = ("batch", "window")
-LOCK_POLICIES = ("reject", "wait", "supersede")
+LOCK_POLICIES = POLICIES
 RECOVERIES = ("restore", "finish")
 PLAN_FORMATS = ("text", "json")
 HOOK_POINTS = ("before_drain", "after_drain", "before_switch", "after_switch", "validate", "before_enable", "after_enable")

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import typing as t
 
@@ -69,32 +68,31 @@ def _problems(balancers: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, str]:
 
 
 def _last(state_dir: str) -> dict[str, t.Any] | None:
-    if not os.path.exists(os.path.join(state_dir, "ledger.sqlite3")):
-        return None
-    ledger = Ledger(state_dir)
-    newest = ledger.rollouts(limit=1)
-    if not newest:
+    ledger = Ledger.existing(state_dir)
+    newest = ledger.rollouts(limit=1) if ledger else []
+    if ledger is None or not newest:
         return None
     data = result_data(newest[0], ledger.hosts(newest[0]["id"]), ledger.events(newest[0]["id"]))
     if any(row["id"] == data["id"] and not row["alive"] for row in ledger.unfinished()) and data["state"] != "paused":
         data["state"] = "interrupted"
         data["why"] = data["why"] or "its process is gone; run the same command again to finish"
     else:
-        paused = orders.standing(ledger.orders(newest[0]["id"]), ledger.begun(newest[0]["id"])).paused
+        paused = ledger.standing(newest[0]["id"]).paused
         data["why"] = data["why"] or (orders.worded(paused) if paused and not newest[0]["finished_at"] else "")
     return data
 
 
 def watch(state_dir: str, say: t.Callable[[str], None], sleep: t.Callable[[float], None] = time.sleep) -> None:
     """Say every event of the rollout that runs on this controller, until it is finished or its process is gone."""
-    ledger = Ledger(state_dir)
-    running = next((row["id"] for row in ledger.unfinished() if row["alive"]), None)
-    if running is None:
+    ledger = Ledger.existing(state_dir)
+    living = ledger.of_this_controller(alive=True) if ledger else []
+    if ledger is None or not living:
         say("No rollout runs on this controller.")
         return
+    running = living[0]["id"]
     seen = 0
     while True:
-        lives = any(row["id"] == running and row["alive"] for row in ledger.unfinished())
+        lives = any(row["id"] == running for row in ledger.of_this_controller(alive=True))
         events = ledger.events(running)
         for event in events[seen:]:
             detail = "; ".join(f"{name} {value}" for name, value in event["detail"].items() if value not in ("", None) and name not in ("state", "drained"))

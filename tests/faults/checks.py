@@ -14,7 +14,7 @@ from fleet.load import Sample
 
 from faults.ground import FLOOR, WEB, Ground, Sampler
 from faults.kinds import BalancerFault, Fault, FullDisk, Operator, Reload, Restart
-from faults.steps import Run
+from faults.steps import Event, Run
 
 GRACE = 3.0
 IN_FLIGHT = 0.3
@@ -46,7 +46,7 @@ def judge_success(ground: Ground, fault: Fault, run: Run, release: str, lost: t.
     """P3. Exit code 0 was given: every planned host runs the release, healthy, in rotation, unless it was lost after the last look at it."""
     found = []
     acted = run.acted_at or 0.0
-    looked = any(event.at > acted and event.host == fault.victim for event in run.events)
+    looked = any(event.at > acted and event.host == fault.victim and not _under_way(run, event, acted) for event in run.events)
     if fault.victim in ground.fleet.lb:
         looked = any(event.at > acted and event.point == "start" and "rotation" in event.task for event in run.events)
     for host in ground.fleet.web:
@@ -61,6 +61,12 @@ def judge_success(ground: Ground, fault: Fault, run: Run, release: str, lost: t.
     if looked and any(name in lost for name in ground.fleet.lb):
         found.append(f"P3: exit code 0 although balancer {fault.victim} was lost while it was needed")
     return found
+
+
+def _under_way(run: Run, result: Event, acted: float) -> bool:
+    """Whether *result* is the good one of a task that had begun by *acted*: its work on the host may have been done before the fault."""
+    started = [event.at for event in run.events if event.point == "start" and (event.play, event.task) == (result.play, result.task) and event.at <= result.at]
+    return result.verdict == "ok" and bool(started) and started[-1] <= acted
 
 
 def _not_serving(ground: Ground, host: str, release: str, balancers: t.Sequence[str], excused: bool) -> str:

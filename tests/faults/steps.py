@@ -72,15 +72,12 @@ class Run:
         self._listener.bind(path)
         self._listener.listen(1)
         environment = {
-            **ground.fleet.environment,
             "FAULTS_SOCKET": path,
             "ANSIBLE_CALLBACK_PLUGINS": os.path.join(REPO, "tests", "faults", "callback_plugins"),
             "ANSIBLE_CALLBACKS_ENABLED": "stepper",
         }
-        command = ["ansible-playbook", "-i", ground.fleet.inventory, "seamless.rollout.rollout", "-e", json.dumps(dict(variables))]
         self.log = os.path.join(directory, "run.log")
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        self.process = ground.fleet.begin("seamless.rollout.rollout", variables, self.log, environment)
         self._listening = threading.Thread(target=self._listen, daemon=True)
         self._listening.start()
 

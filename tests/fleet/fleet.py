@@ -241,15 +241,26 @@ class Fleet:
     def connect(self, host: str) -> None:
         self.shell(host, "nft delete table inet cut")
 
+    def command(self, playbook: str, variables: t.Mapping[str, t.Any] | None = None, ansible: str = "ansible-playbook") -> list[str]:
+        return [ansible, "-i", self.inventory, playbook, "-e", json.dumps(dict(variables or {}))]
+
+    def begin(self, playbook: str, variables: t.Mapping[str, t.Any], log: str, environment: t.Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Start a playbook in a process group of its own, with its output in the file *log*."""
+        with open(log, "wb") as output:
+            return subprocess.Popen(
+                self.command(playbook, variables), env={**self.environment, **(environment or {})}, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )
+
     def play(
         self, playbook: str, variables: t.Mapping[str, t.Any] | None = None, *options: str, timeout: float = 600, cwd: str | None = None,
         ansible: str = "ansible-playbook",
     ) -> Played:
         """Run a playbook against this fleet."""
         begun = time.monotonic()
-        command = [ansible, "-i", self.inventory, playbook, "-e", json.dumps(dict(variables or {})), *options]
         done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, env=self.environment, cwd=cwd, stdin=subprocess.DEVNULL, check=False,
+            [*self.command(playbook, variables, ansible), *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout,
+            env=self.environment, cwd=cwd, stdin=subprocess.DEVNULL, check=False,
         )
         return Played(done.returncode, done.stdout.decode(errors="replace"), time.monotonic() - begun)
 

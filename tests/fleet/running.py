@@ -7,11 +7,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import signal
-import subprocess
 import time
 import typing as t
 
@@ -24,11 +22,7 @@ class Running:
     def __init__(self, site: Site, release: str, **changes: t.Any) -> None:
         variables = site.variables(release, **{"canary": 1, "batch": [1], **changes})
         self.log = os.path.join(site.fleet.directory, "running.log")
-        command = ["ansible-playbook", "-i", site.fleet.inventory, "seamless.rollout.rollout", "-e", json.dumps(variables)]
-        with open(self.log, "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(
-                command, env=site.fleet.environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
-            )
+        self.process = site.fleet.begin("seamless.rollout.rollout", variables, self.log)
 
     @property
     def text(self) -> str:

@@ -16,6 +16,9 @@ from ansible_collections.seamless.rollout.plugins.module_utils import _files
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store, boot_id, iso_now
 
+ORDERS = ("pause", "resume", "promote", "stop", "abort")
+POLICIES = ("reject", "wait", "supersede")
+
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "root": {"type": "path", "required": True},
     "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
@@ -27,11 +30,11 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "ttl": {"type": "int", "default": 3600},
     "break": {"type": "bool", "default": False},
     "takeover": {"type": "list", "elements": "str", "default": []},
-    "policy": {"type": "str", "choices": ["reject", "wait", "supersede"], "default": "reject"},
+    "policy": {"type": "str", "choices": list(POLICIES), "default": "reject"},
     "wait": {"type": "float", "default": 600},
     "alone": {"type": "bool", "default": False},
     "renew": {"type": "bool", "default": False},
-    "order": {"type": "str", "choices": ["pause", "resume", "promote", "stop", "abort"]},
+    "order": {"type": "str", "choices": list(ORDERS)},
     "survey": {"type": "dict"},
 }
 

@@ -24,6 +24,7 @@ FAST = {
     "mypy tests": ["mypy", "tests/fleet", "tests/demo", "tests/tools", "tests/bench", "tests/faults", "tests/integration/balancer"],
     "unit": [*PYTEST, "tests/unit"],
 }
+MESSAGE = 1500  # characters of a failure that the summary repeats, of its message and of its end
 CONTROL = ["tests/integration/test_control.py", "tests/integration/test_once.py", "tests/integration/test_recover.py"]
 # Two lanes at once: most of what these tests do is wait for servers.
 LANES: list[dict[str, list[str]]] = [
@@ -45,6 +46,7 @@ class Row(t.NamedTuple):
     passed: int
     failed: int
     seconds: float
+    failures: list[str]
 
 
 def run(name: str, command: list[str], *, live: bool) -> Row:
@@ -63,18 +65,22 @@ def run(name: str, command: list[str], *, live: bool) -> Row:
         if not live:
             output.seek(0)
             print(f"\n=== {name}, after {time.monotonic() - begun:.0f} s:\n{output.read().decode(errors='replace')}", flush=True)
-    passed, failed = _counts(junit, code) if is_pytest else (int(code == 0), int(code != 0))
-    return Row(name, passed, failed, time.monotonic() - begun)
+    passed, failed, failures = _counts(junit, code) if is_pytest else (int(code == 0), int(code != 0), [])
+    return Row(name, passed, failed, time.monotonic() - begun, failures)
 
 
-def _counts(junit: str, code: int) -> tuple[int, int]:
+def _counts(junit: str, code: int) -> tuple[int, int, list[str]]:
     try:
         suite = next(xml.etree.ElementTree.parse(junit).getroot().iter("testsuite"))
     except (OSError, StopIteration, xml.etree.ElementTree.ParseError):
-        return 0, 1
+        return 0, 1, []
     failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
     passed = int(suite.get("tests", 0)) - failed - int(suite.get("skipped", 0))
-    return passed, failed if failed or code == 0 else 1
+    failures = [
+        f"{case.get('classname')}::{case.get('name')}\n{(why.get('message') or '')[:MESSAGE]}\n{(why.text or '')[-MESSAGE:]}"
+        for case in suite.iter("testcase") for why in [*case.iter("failure"), *case.iter("error")]
+    ]
+    return passed, failed if failed or code == 0 else 1, failures
 
 
 def main() -> None:
@@ -91,8 +97,12 @@ def main() -> None:
 
     with concurrent.futures.ThreadPoolExecutor(max(1, len(lanes))) as pool:
         rows = [row for done in pool.map(drive, lanes) for row in done]
+    # Again at the end: a log that is kept in part keeps its end.
+    for row in rows:
+        for failure in row.failures:
+            print(f"\n--- failed in {row.name}: {failure}")
     print()
-    for name, passed, failed, seconds in rows:
+    for name, passed, failed, seconds, _failures in rows:
         print(f"{name:<14} {passed:>5} passed {failed:>3} failed {seconds:7.1f} s")
     failed_in_all = sum(row.failed for row in rows)
     print(f"{sum(row.passed for row in rows)} passed, {failed_in_all} failed")

@@ -11,6 +11,7 @@ It is in the database that is migrated, so that a step and its record can be one
 
 from __future__ import annotations
 
+import contextlib
 import json
 import typing as t
 
@@ -27,6 +28,9 @@ class Connection(t.Protocol):
 
     @property
     def engine(self) -> str: ...
+
+    @property
+    def in_transaction(self) -> bool: ...
 
     def execute(self, sql: str, params: t.Sequence[t.Any] = ()) -> t.Any: ...
 
@@ -46,6 +50,10 @@ class Ledger:
 
     def _t(self, table: str) -> str:
         return f"{self.dialect.PREFIX}{table}"
+
+    def _together(self) -> t.ContextManager[t.Any]:
+        """Return a transaction, or nothing when the caller has one open: they can't be nested."""
+        return contextlib.nullcontext() if self.db.in_transaction else self.db.transaction()
 
     def exists(self) -> bool:
         return bool(self.db.value(self.dialect.EXISTS))
@@ -98,7 +106,7 @@ class Ledger:
         Raises SeamlessError when another migration that has not ended has one of the tables.
         """
         now = self.dialect.NOW
-        with self.db.transaction():
+        with self._together():
             for table, holder in self.holders(tables).items():
                 if holder != (app, name):
                     raise SeamlessError(
@@ -136,7 +144,7 @@ class Ledger:
 
     def begin(self, migration_id: int, move: states.Move, run_id: str) -> None:
         """Enter *move*: the state says from now on that it is under way. What an earlier run of the same move recorded is forgotten."""
-        with self.db.transaction():
+        with self._together():
             marks = ", ".join(["%s"] * len(move.phases))
             for table in ("step", "backfill"):
                 self.db.execute(f"DELETE FROM {self._t(table)} WHERE migration_id = %s AND phase IN ({marks})", (migration_id, *move.phases))
@@ -145,7 +153,7 @@ class Ledger:
 
     def end(self, migration_id: int, move: states.Move, run_id: str, *, quarantine: float = 0) -> None:
         """Enter the end of *move*. After a quarantine the old shape may be dropped in *quarantine* seconds; at the end of all, the tables are free."""
-        with self.db.transaction():
+        with self._together():
             self._set(migration_id, move.ends, run_id)
             if move is states.QUARANTINE:
                 self.db.execute(
@@ -166,7 +174,7 @@ class Ledger:
 
     def failed(self, migration_id: int, run_id: str, error: str) -> None:
         """Note why the last run stopped. The state stays: it says what is certainly in the database."""
-        with self.db.transaction():
+        with self._together():
             self.db.execute(
                 f"UPDATE {self._t('migration')} SET last_error = %s, updated_at = {self.dialect.NOW} WHERE id = %s", (error[:4000], migration_id)
             )
@@ -235,7 +243,7 @@ class Ledger:
 
     def raise_floor(self, app: str, release: str, migration_id: int | None) -> str:
         """Raise the floor of *app* to *release*, and return the floor. It never sinks; releases whose names have no order replace each other."""
-        with self.db.transaction():
+        with self._together():
             standing = self.floor(app)
             if standing is not None and states.below(release, standing):
                 return standing
@@ -248,7 +256,7 @@ class Ledger:
 
     def settle_floor(self, app: str) -> str | None:
         """Set the floor of *app* to what its migrations demand now: after a restore it may be lower. Returns it."""
-        with self.db.transaction():
+        with self._together():
             demanding = [item for item in self.migrations(app) if item.state in ("contracting", "quarantined", "dropping", "contracted")]
             self.db.execute(f"DELETE FROM {self._t('release_floor')} WHERE app = %s", (app,))
             floor = None
@@ -260,7 +268,7 @@ class Ledger:
         """Keep a gate's verdict and evidence. Call it under the migration lock. Returns the record's id, which ``state: quarantined`` asks for."""
         sql = f"INSERT INTO {self._t('gate')} (migration_id, verdict, evidence, at) VALUES (%s, %s, {self.dialect.JSON}, {self.dialect.NOW})"
         values = (migration_id, verdict, json.dumps(evidence))
-        with self.db.transaction():
+        with self._together():
             if self.db.engine == POSTGRESQL:
                 return int(self.db.value(f"{sql} RETURNING id", values))
             self.db.execute(sql, values)

@@ -208,13 +208,6 @@ class Ledger:
             (migration_id, phase, number, name, sql_sha, attempts, max_wait_ms, run_id),
         )
 
-    def step_took(self, migration_id: int, phase: str, number: int, attempts: int, max_wait_ms: float) -> None:
-        """Add what is known only once the step's transaction has ended."""
-        self.db.execute(
-            f"UPDATE {self._t('step')} SET attempts = %s, max_wait_ms = %s WHERE migration_id = %s AND phase = %s AND number = %s",
-            (attempts, max_wait_ms, migration_id, phase, number),
-        )
-
     def fills(self, migration_id: int) -> list[FillRecord]:
         rows = self.db.rows(
             f"SELECT phase, number, {self.dialect.text('position')}, done, rows_done, rows_changed, rows_estimate, batch, seconds, waits, "
@@ -232,6 +225,11 @@ class Ledger:
             + self.dialect.upsert("migration_id, phase, number", columns),
             (migration_id, *record.written()),
         )
+
+    def forget_fills(self, migration_id: int, phases: t.Sequence[str]) -> None:
+        """Have the backfills of *phases* begin anew."""
+        marks = ", ".join(["%s"] * len(phases))
+        self.db.execute(f"DELETE FROM {self._t('backfill')} WHERE migration_id = %s AND phase IN ({marks})", (migration_id, *phases))
 
     # The floor and the gate
 

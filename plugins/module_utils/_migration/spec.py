@@ -69,10 +69,14 @@ class Contract:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How much the migration may get in the way of the application."""
+    """How much the migration may get in the way of the application.
 
-    max_stall_ms: int = 500
+    *kill_blockers*: sessions that hold a lock that we need and have been idle in their transaction for so many seconds are ended.
+    """
+
+    max_stall_ms: int = 150
     lock_wait_total: float = 600
+    kill_blockers: float | None = None
     batch_ms: float = 80
     max_lag: float | None = 5
     max_sessions: int | None = None
@@ -220,14 +224,15 @@ def _limits(value: t.Any, where: str) -> Limits:
     values = {} if value is None else value
     where = f"{where}: limits"
     if not isinstance(values, t.Mapping):
-        raise SeamlessError(f"{where} is {_shown(value)}: it must be a mapping such as {{max_stall_ms: 500, batch_ms: 80}}.")
+        raise SeamlessError(f"{where} is {_shown(value)}: it must be a mapping such as {{max_stall_ms: 150, batch_ms: 80}}.")
     _only(values, [field.name for field in dataclasses.fields(Limits)], where)
     for key in ("throttle_query", "pause_file"):
         if values.get(key) is not None and (not isinstance(values[key], str) or not values[key].strip()):
             raise SeamlessError(f"{where}.{key} is {_shown(values[key])}: it must be a text, or null.")
     return Limits(
-        max_stall_ms=_number(values, "max_stall_ms", 500, where, low=10, whole=True),
+        max_stall_ms=_number(values, "max_stall_ms", 150, where, low=10, whole=True),
         lock_wait_total=_number(values, "lock_wait_total", 600, where),
+        kill_blockers=_number(values, "kill_blockers", None, where, low=1),
         batch_ms=_number(values, "batch_ms", 80, where, low=1),
         max_lag=_number(values, "max_lag", 5, where),
         max_sessions=_number(values, "max_sessions", None, where, low=1, whole=True),

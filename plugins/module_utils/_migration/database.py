@@ -18,7 +18,7 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import driver_mariadb, driver_postgresql
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.driver import APPLICATION, ConnectSettings, Driver, Result
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.driver import APPLICATION, ConnectSettings, Driver, Refused, Result
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import ENGINES, POSTGRESQL, Server
 
 __all__ = ["APPLICATION", "ConnectSettings", "Database", "DatabaseError", "connect"]
@@ -68,6 +68,8 @@ class Database:
         self.in_transaction = False
         self._driver = driver
         ours = driver_postgresql if self.engine == POSTGRESQL else driver_mariadb
+        self.backend_id: int
+        self._pooled: bool
         self.backend_id, self._pooled = ours.identify(driver.wire_id, self.rows)
         if not self._pooled:  # what a session behind a pooler sets stays there for whoever gets it next
             ours.prepare(settings, self.rows)
@@ -77,7 +79,7 @@ class Database:
 
     def execute(self, sql: str, params: t.Sequence[t.Any] = ()) -> int:
         """Run a statement and return how many rows it touched (MariaDB: changed). Raises DatabaseError."""
-        return self._run(sql, params).count
+        return self._run(sql, params).touched
 
     def rows(self, sql: str, params: t.Sequence[t.Any] = ()) -> list[tuple[t.Any, ...]]:
         """Run a statement and return its rows; none where it returns none. Raises DatabaseError."""
@@ -143,18 +145,20 @@ def connect(settings: ConnectSettings) -> Database:
     """Open a connection. Raises SeamlessError when no driver is installed, DatabaseError when the server can't be reached or refuses us."""
     if settings.engine not in ENGINES:
         raise SeamlessError(f"engine is {settings.engine!r}; it must be one of {', '.join(ENGINES)}.")
-    opened = (driver_postgresql if settings.engine == POSTGRESQL else driver_mariadb).connect(settings)
-    if not isinstance(opened, tuple):
-        try:
-            return Database(settings, opened)
-        except BaseException:
-            opened.close()
-            raise
-    code, text, dummy = opened
-    kind = "privilege" if kind_of(code) == "privilege" or "authentication failed" in text else "undefined" if kind_of(code) == "undefined" else "connection"
-    raise DatabaseError(
-        f"Can't connect to the {settings}: {text}. Check login_host, login_port, login_unix_socket, login_user, login_password and login_db, "
-        "and that the server lets this host and user in.",
-        kind=kind,
-        code=code,
-    )
+    try:
+        driver = (driver_postgresql if settings.engine == POSTGRESQL else driver_mariadb).connect(settings)
+    except Refused as exc:
+        kind = kind_of(exc.code)
+        if "authentication failed" in exc.text:  # libpq tells no code of a refusal at login
+            kind = "privilege"
+        raise DatabaseError(
+            f"Can't connect to the {settings}: {exc.text.rstrip('.?')}. Check login_host, login_port, login_unix_socket, login_user, login_password and login_db, "
+            "and that the server lets this host and user in.",
+            kind="connection" if kind == "other" else kind,
+            code=exc.code,
+        ) from exc
+    try:
+        return Database(settings, driver)
+    except BaseException:
+        driver.close()
+        raise

@@ -45,11 +45,14 @@ class ConnectSettings:
         return f"database {self.database or '(default)'} at {where}" + (f" as {self.user}" if self.user else "")
 
 
+Rows = t.Callable[..., t.List[t.Tuple[t.Any, ...]]]
+
+
 class Result(t.NamedTuple):
     """What a statement gave: its rows (none where it returns none), how many rows it touched, and PostgreSQL's command tag."""
 
     rows: list[tuple[t.Any, ...]]
-    count: int
+    touched: int
     tag: str
 
 
@@ -61,11 +64,23 @@ class Fault(t.NamedTuple):
     lost: bool
 
 
+class Refused(Exception):
+    """The server can't be reached, or does not let us in."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
 class Driver(t.Protocol):
     """One open connection in autocommit mode. *wire_id* is the session's id as told at login, which a pooler makes up."""
 
-    wire_id: int
-    errors: tuple[type[BaseException], ...]
+    @property
+    def wire_id(self) -> int: ...
+
+    @property
+    def errors(self) -> tuple[type[BaseException], ...]: ...
 
     def run(self, sql: str, params: t.Sequence[t.Any] | None) -> Result: ...
 

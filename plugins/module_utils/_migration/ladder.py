@@ -49,15 +49,16 @@ class Ladder:
     """The attempts of one step.
 
     *probes* attempts come first that do not wait at all, and *between* more after each that waits: where such an attempt costs the clients nothing, it is also
-    the way to notice that a long holder has gone. MySQL can't do that: 0 and 0.
+    the way to notice that a long holder has gone. MySQL can't do that: 0 and 0. *costly*: a failed attempt loses work (an index that was built), so none is
+    made that is likely to fail: no probes, and no waits below the longest of the first seconds.
     """
 
-    def __init__(self, limits: Limits, *, probes: int = 3, between: int = 0, chance: t.Callable[[], float] = random.random) -> None:
+    def __init__(self, limits: Limits, *, probes: int = 3, between: int = 0, costly: bool = False, chance: t.Callable[[], float] = random.random) -> None:
         self._limits = limits
-        self._between = between
+        self._between = 0 if costly else between
         self._chance = chance
-        self._probes = probes
-        self._waited = 0
+        self._probes = 0 if costly else probes
+        self._waited = len(WAITS) if costly else 0
         self._waited_late = 0
 
     def wait(self, elapsed: float) -> int:

@@ -234,7 +234,8 @@ class _Walk:
         """Fill the next *size* rows behind *position*. Returns the new position (None at the end), how many rows were walked and how many changed."""
         behind, params = after(self.engine, self.keys, position) if position is not None else ("1 = 1", [])
         order = ", ".join(self.keys)
-        shown = ", ".join(f"{key}::text" if self.engine == POSTGRESQL else key for key in self.keys)
+        # Under names of their own: ORDER BY would take a text that is called like the column for the column.
+        shown = ", ".join(f"{key}{'::text' if self.engine == POSTGRESQL else ''} AS seamless_key_{number}" for number, key in enumerate(self.keys))
         found = self.db.rows(*_ready(f"SELECT {shown} FROM {self.table}{self.hint} WHERE {behind} ORDER BY {order} LIMIT 1 OFFSET {size - 1}", params))
         place = [encoded(value) for value in found[0]] if found else None
         where, values = behind, list(params)

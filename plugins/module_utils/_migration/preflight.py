@@ -154,7 +154,7 @@ def _postgresql(db: Database, dummy: Spec, plans: t.Sequence[Plan], tables: t.Ma
         found.problems.append(
             f"User {user} can't make or use the ledger's schema seamless_rollout: GRANT CREATE ON DATABASE … TO {user}, or be the role that made it."
         )
-    names = sorted({name for plan in plans for name in plan.tables} & set(tables))
+    names = sorted({name for plan in plans for name in plan.tables} & set(tables), key=str)
     for name in names:
         owner, owned, creatable = db.rows(
             "SELECT pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'USAGE'), has_schema_privilege(n.oid, 'CREATE') FROM pg_catalog.pg_class c "

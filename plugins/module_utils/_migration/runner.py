@@ -80,8 +80,8 @@ def failing(db: Database, checks: t.Sequence[tuple[str, Check]]) -> list[tuple[s
 
 def told(found: t.Sequence[tuple[str, int, list[list[str]]]]) -> str:
     """Return what :func:`failing` found as a sentence."""
-    samples = [" and ".join("(" + ", ".join(row) + ")" for row in rows) for dummy, dummy, rows in found]
-    return "; ".join(f"{name}: {wrong} rows" + (f", such as {shown}" if shown else "") for (name, wrong, dummy), shown in zip(found, samples))
+    samples = [" and ".join("(" + ", ".join(row) + ")" for row in item[2]) for item in found]
+    return "; ".join(f"{item[0]}: {item[1]} rows" + (f", such as {shown}" if shown else "") for item, shown in zip(found, samples))
 
 
 class Runner:

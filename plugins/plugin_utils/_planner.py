@@ -354,7 +354,7 @@ class Planner:
             if settings.mode in ("rollback", "promote", "recover"):
                 facts["hosts"][host]["health"] = self._variables.get(host, "rollout_health", rollout_release=target) or []
         del facts["traits"]
-        plan.notes += _floors.notes(facts["hosts"], settings.on_failure)
+        plan.notes.extend(_floors.notes(facts["hosts"], settings.on_failure))
         facts["release"] = whole
         facts["canary"] = plan.canary
         facts["max_fail"] = plan.max_fail

@@ -12,9 +12,11 @@ short_description: Change a database while old and new code both use it
 version_added: 0.1.0
 description:
   - Brings a migration to a state, and does only what is left to do.
-  - First the new shape is added beside the old one, with triggers that keep both the same (V(expanded)); then the rows that were there before are filled in small
-    batches and checked (V(backfilled)). From then on old and new code can both read and write, for as long as the new release takes to get everywhere.
-  - When no old code runs any more, the old shape is put away under another name (V(quarantined)), where it can be brought back from, and dropped at last (V(contracted)).
+  - First the new shape is added beside the old one, with triggers that keep both the same (V(expanded)); then the rows that were there before are filled
+    in small batches and checked (V(backfilled)). From then on old and new code can both read and write, for as long as the new release takes to get
+    everywhere.
+  - When no old code runs any more, the old shape is put away under another name (V(quarantined)), where it can be brought back from, and dropped at last
+    (V(contracted)).
   - What is done is in a ledger in the database itself, so a run that was killed at any moment is gone on with by the next one.
   - Locks are asked for so that clients never wait longer than C(limits.max_stall_ms).
 author:

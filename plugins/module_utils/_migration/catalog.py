@@ -6,9 +6,11 @@
 
 """What the catalog says of a table: its shape, and all that depends on it.
 
-The kinds of :class:`~.model.Dependent` are: ``view``, ``materialized view``, ``rule``, ``policy``, ``publication``, ``check``, ``generated column``, ``column grant``,
-``statistics``, ``partition key``, ``partition`` (the table is one, of the named table), ``inheritance``, ``trigger`` (its columns are those that it names), ``function`` (with a
-body in SQL that the catalog understands), ``index`` (columns that it uses beside its key: in expressions, WHERE or INCLUDE), ``system versioning``.
+The kinds of :class:`~.model.Dependent` are: ``view``, ``materialized view``, ``rule``, ``policy``, ``publication``, ``check``, ``generated column``,
+``column grant``, ``statistics``, ``partition key``, ``partition`` (the table is one, of the named table), ``inheritance``, ``trigger`` (its columns are those
+that it names), ``function`` (with a body in SQL that the catalog understands), ``system versioning``. What an index uses beside its columns is in its definition.
+
+MariaDB keeps the text of views, checks, generated columns and triggers only: there, a column is taken for used where its name stands in that text.
 """
 
 from __future__ import annotations

@@ -49,61 +49,53 @@ _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", 
 
 # What pg_depend knows, one row for each object and column of the table (null: the table as a whole).
 _DEPENDENTS = """
-SELECT kind, name, coalesce(array_agg(DISTINCT attname::text) FILTER (WHERE attname IS NOT NULL), '{}') FROM (
+SELECT kind, name, coalesce(array_agg(DISTINCT attname::text) FILTER (WHERE attname IS NOT NULL), '{}'), coalesce(max(definition), '') FROM (
   SELECT CASE WHEN v.oid = d.refobjid THEN 'rule' WHEN v.relkind = 'm' THEN 'materialized view' WHEN v.relkind = 'v' THEN 'view' ELSE 'rule' END AS kind,
-    CASE WHEN v.relkind IN ('v', 'm') AND v.oid <> d.refobjid THEN n.nspname || '.' || v.relname ELSE r.rulename::text END AS name, d.refobjid, d.refobjsubid
+    CASE WHEN v.relkind IN ('v', 'm') AND v.oid <> d.refobjid THEN n.nspname || '.' || v.relname ELSE r.rulename::text END AS name, d.refobjid, d.refobjsubid, NULL AS definition
   FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class JOIN pg_namespace n ON n.oid = v.relnamespace
   WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND NOT (v.oid = d.refobjid AND r.rulename = '_RETURN')
   UNION ALL
-  SELECT 'policy', CASE WHEN p.polrelid = d.refobjid THEN p.polname::text ELSE p.polname || ' on ' || p.polrelid::regclass END, d.refobjid, d.refobjsubid
+  SELECT 'policy', CASE WHEN p.polrelid = d.refobjid THEN p.polname::text ELSE p.polname || ' on ' || p.polrelid::regclass END, d.refobjid, d.refobjsubid, NULL
   FROM pg_depend d JOIN pg_policy p ON p.oid = d.objid WHERE d.classid = 'pg_policy'::regclass AND d.refclassid = 'pg_class'::regclass
   UNION ALL
-  SELECT 'trigger', g.tgname, d.refobjid, d.refobjsubid
+  SELECT 'trigger', g.tgname, d.refobjid, d.refobjsubid, NULL
   FROM pg_depend d JOIN pg_trigger g ON g.oid = d.objid
   WHERE d.classid = 'pg_trigger'::regclass AND d.refclassid = 'pg_class'::regclass AND NOT g.tgisinternal AND d.refobjsubid > 0 AND g.tgname !~ '^~?seamless_'
   UNION ALL
-  SELECT 'function', d.objid::regprocedure::text, d.refobjid, d.refobjsubid
+  SELECT 'function', d.objid::regprocedure::text, d.refobjid, d.refobjsubid, NULL
   FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_class'::regclass
   UNION ALL
-  SELECT 'statistics', s.stxname, d.refobjid, d.refobjsubid
+  SELECT 'statistics', s.stxname, d.refobjid, d.refobjsubid, NULL
   FROM pg_depend d JOIN pg_statistic_ext s ON s.oid = d.objid WHERE d.classid = 'pg_statistic_ext'::regclass AND d.refclassid = 'pg_class'::regclass
   UNION ALL
-  SELECT 'generated column', a.attname, d.refobjid, d.refobjsubid
+  SELECT 'generated column', a.attname, d.refobjid, d.refobjsubid, NULL
   FROM pg_depend d JOIN pg_attrdef e ON e.oid = d.objid JOIN pg_attribute a ON a.attrelid = e.adrelid AND a.attnum = e.adnum
   WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass AND a.attgenerated <> '' AND a.attnum <> d.refobjsubid
   UNION ALL
-  SELECT 'check', o.conname, o.conrelid, k.attnum FROM pg_constraint o LEFT JOIN LATERAL unnest(o.conkey) k(attnum) ON true WHERE o.contype = 'c'
+  SELECT 'check', o.conname, o.conrelid, k.attnum, regexp_replace(pg_get_constraintdef(o.oid), ' NOT VALID$', '') FROM pg_constraint o LEFT JOIN LATERAL unnest(o.conkey) k(attnum) ON true WHERE o.contype = 'c'
   UNION ALL
-  SELECT 'index', c.relname, d.refobjid, d.refobjsubid
-  FROM pg_depend d JOIN pg_index i ON i.indexrelid = d.objid AND i.indrelid = d.refobjid JOIN pg_class c ON c.oid = i.indexrelid
-  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
-    AND NOT d.refobjsubid = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1])
-  UNION ALL
-  SELECT 'index', c.relname, i.indrelid, k.attnum
-  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid, unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n) WHERE k.n > i.indnkeyatts AND k.attnum > 0
-  UNION ALL
-  SELECT 'column grant', x.privilege_type || ' TO ' || coalesce(nullif(pg_get_userbyid(x.grantee), 'unknown (OID=0)'), 'PUBLIC'), a.attrelid, a.attnum
+  SELECT 'column grant', x.privilege_type || ' TO ' || coalesce(nullif(pg_get_userbyid(x.grantee), 'unknown (OID=0)'), 'PUBLIC'), a.attrelid, a.attnum, NULL
   FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attacl IS NOT NULL AND NOT a.attisdropped
   UNION ALL
-  SELECT 'partition key', c.relname, p.partrelid, nullif(k.attnum, 0)
+  SELECT 'partition key', c.relname, p.partrelid, nullif(k.attnum, 0), NULL
   FROM pg_partitioned_table p JOIN pg_class c ON c.oid = p.partrelid, unnest(p.partattrs::int2[]) k(attnum)
   UNION ALL
-  SELECT CASE WHEN c.relispartition THEN 'partition' ELSE 'inheritance' END, i.inhparent::regclass::text, i.inhrelid, NULL
+  SELECT CASE WHEN c.relispartition THEN 'partition' ELSE 'inheritance' END, i.inhparent::regclass::text, i.inhrelid, NULL, NULL
   FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
   UNION ALL
-  SELECT 'inheritance', i.inhrelid::regclass::text, i.inhparent, NULL FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE NOT c.relispartition
+  SELECT 'inheritance', i.inhrelid::regclass::text, i.inhparent, NULL, NULL FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE NOT c.relispartition
   UNION ALL
-  SELECT 'publication', p.pubname, c.oid, NULL FROM pg_publication p, pg_class c WHERE p.puballtables AND c.relkind IN ('r', 'p')
+  SELECT 'publication', p.pubname, c.oid, NULL, NULL FROM pg_publication p, pg_class c WHERE p.puballtables AND c.relkind IN ('r', 'p')
   UNION ALL
   {publications}
-) u(kind, name, relid, attnum) LEFT JOIN pg_attribute a ON a.attrelid = u.relid AND a.attnum = u.attnum AND u.attnum > 0
+) u(kind, name, relid, attnum, definition) LEFT JOIN pg_attribute a ON a.attrelid = u.relid AND a.attnum = u.attnum AND u.attnum > 0
 WHERE u.relid = %s GROUP BY kind, name ORDER BY kind, name"""
 
-_PUBLICATIONS = "SELECT 'publication', p.pubname, r.prrelid, NULL FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid"
-_PUBLICATIONS_15 = """SELECT 'publication', p.pubname, r.prrelid, k.attnum
+_PUBLICATIONS = "SELECT 'publication', p.pubname, r.prrelid, NULL, NULL FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid"
+_PUBLICATIONS_15 = """SELECT 'publication', p.pubname, r.prrelid, k.attnum, NULL
   FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid LEFT JOIN LATERAL unnest(r.prattrs::int2[]) k(attnum) ON true
   UNION ALL
-  SELECT 'publication', p.pubname, c.oid, NULL
+  SELECT 'publication', p.pubname, c.oid, NULL, NULL
   FROM pg_publication_namespace m JOIN pg_publication p ON p.oid = m.pnpubid JOIN pg_class c ON c.relnamespace = m.pnnspid AND c.relkind IN ('r', 'p')"""
 
 _TRIGGERS = """SELECT tgname FROM pg_trigger WHERE tgrelid = %s AND NOT tgisinternal AND tgname !~ '^~?seamless_' ORDER BY tgname COLLATE "C" """
@@ -164,4 +156,4 @@ def _foreign_key(row: tuple[t.Any, ...]) -> ForeignKey:
 def _dependents(db: Database, oid: int) -> tuple[Dependent, ...]:
     publications = _PUBLICATIONS_15 if db.server.version >= (15,) else _PUBLICATIONS
     found = db.rows(_DEPENDENTS.replace("{publications}", publications), (oid,))
-    return tuple(Dependent(kind, name, tuple(columns)) for kind, name, columns in found)
+    return tuple(Dependent(kind, name, tuple(columns), definition) for kind, name, columns, definition in found)

@@ -74,6 +74,12 @@ pooled:
     - Whether a connection pooler is between, which M(seamless.rollout.migration) refuses.
   returned: success
   type: bool
+running:
+  description:
+    - Session that holds the migration lock of each application, or V(null) when none of its migrations is running.
+  returned: success
+  type: dict
+  sample: {"shop": null}
 floors:
   description:
     - Oldest release of each application that the database still allows, or V(null).

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils._migration import pace, runner, states
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import advisory, pace, runner, states
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.connection import CONNECTION_SPEC, opened
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger import Ledger
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger_records import FillRecord, Migration
@@ -37,6 +37,7 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
             "server_version": ".".join(map(str, db.server.version)),
             "pooled": db.is_pooled(),
             "migrations": [told(ledger, item, params["events"]) for item in known],
+            "running": {app: advisory.holder(db, app) or None for app in apps},
             "floors": {app: ledger.floor(app) for app in apps},
         }
 

@@ -21,13 +21,14 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
 # Words that stand in an expression without being a column, unless they are quoted.
 KEYWORDS = frozenset(
     """
-    all and any array as asc at between binary both by case cast collate cross current_date current_role current_time current_timestamp current_user default
-    desc distinct div do else end escape except exists false filter for from group having ilike in intersect interval into is isnull leading like limit
-    localtime localtimestamp match mod not notnull null offset on or order over partition placing regexp rlike row select session_user similar some
-    sounds symmetric then to trailing true union unknown user using values variadic when where window with within xor
+    all and any array as asc at between both case cast collate cross current_date current_role current_time current_timestamp current_user default
+    desc distinct else end except false filter for from group having ilike in intersect into is isnull leading like limit
+    localtime localtimestamp not notnull null offset on or order placing select session_user similar some symmetric then to trailing true union user using
+    when where window with
     """.split()
 )
-_STATEMENTS = frozenset("select insert update delete merge with table values call do".split())
+MARIADB_KEYWORDS = KEYWORDS | frozenset("binary by div escape exists interval match mod over partition regexp rlike row sounds unknown values xor".split())
+_QUERIES = ("select", "with", "insert", "update", "delete")
 
 _POSTGRESQL = re.compile(
     r"""(?P<space>\s+)|(?P<comment>--[^\n]*)|(?P<block>/\*)
@@ -114,6 +115,7 @@ def _references(engine: str, pieces: t.Sequence[Token], known: t.Collection[str]
     solid = [(index, piece) for index, piece in enumerate(pieces) if piece.kind != "space"]
     folded = {column.casefold(): column for column in known} if engine != POSTGRESQL else {column: column for column in known}
     found: dict[int, str] = {}
+    keywords = KEYWORDS if engine == POSTGRESQL else MARIADB_KEYWORDS
     nothing = Token("mark", "")
     for place, (index, piece) in enumerate(solid):
         before = solid[place - 1][1] if place else nothing
@@ -123,7 +125,7 @@ def _references(engine: str, pieces: t.Sequence[Token], known: t.Collection[str]
         if piece.kind == "word":
             word = piece.text.lower()
             earlier = solid[place - 2][1].text.lower() if place > 1 else ""
-            if word in KEYWORDS or behind.kind == "string" or before.kind in ("number", "string") or before.text == ")":
+            if word in keywords or behind.kind == "string" or before.kind in ("number", "string") or before.text == ")":
                 continue
             if before.text.lower() in ("as", "at") or (before.text.lower(), word) == ("time", "zone") or (before.text == "(" and earlier == "extract"):
                 continue
@@ -151,8 +153,8 @@ def checked(engine: str, expression: str, allowed: t.Collection[str], all_column
     """Return *expression* when it can be computed from the columns *allowed* alone. Raises SeamlessError that says what is wrong with it."""
     pieces = tokens(engine, expression)
     words = [piece.text.lower() for piece in pieces if piece.kind == "word"]
-    inner = next((word for word in words if word in _STATEMENTS), None)
-    if inner in ("select", "with", "insert", "update", "delete"):
+    inner = next((word for word in words if word in _QUERIES), None)
+    if inner:
         raise SeamlessError(f"the expression {expression!r} has a query ({inner}): only what is computed from the row itself can be kept in step by triggers.")
     solid = [piece for piece in pieces if piece.kind != "space"]
     for place, piece in enumerate(solid[:-1]):

@@ -296,6 +296,15 @@ class Ledger:
             )
         return gate
 
+    def events(self, migration_id: int, limit: int) -> list[dict[str, t.Any]]:
+        """Return the last *limit* things that happened to a migration, the newest first."""
+        rows = self.db.rows(
+            f"SELECT {self.dialect.epoch('at')}, run_id, what, {self.dialect.text('detail')} FROM {self._t('event')} WHERE migration_id = %s "
+            "ORDER BY id DESC LIMIT %s",
+            (migration_id, limit),
+        )
+        return [{"at": float(row[0]), "run_id": row[1], "what": row[2], "detail": None if row[3] is None else json.loads(row[3])} for row in rows]
+
     def event(self, migration_id: int | None, run_id: str, what: str, detail: t.Mapping[str, t.Any] | None = None) -> None:
         self.db.execute(
             f"INSERT INTO {self._t('event')} (at, run_id, migration_id, what, detail) VALUES ({self.dialect.NOW}, %s, %s, %s, {self.dialect.JSON})",

@@ -16,6 +16,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration import
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.database import Database
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Column, Name, Plan, Table
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import registry
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import PlanOptions
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.spec import Spec
 
 
@@ -24,17 +25,17 @@ def planned(db: Database, spec: Spec) -> tuple[tuple[Plan, ...], dict[Name, Tabl
     tables: dict[Name, Table] = {}
     seen: dict[Name, Table] = {}
     plans: list[Plan] = []
-    for number, operation in enumerate(spec.operations, start=1):
+    options = PlanOptions(canary=spec.canary, shield=spec.shield, default_schema=db.default_schema)
+    for number, operation in enumerate(spec.operations):
         for name in registry.needs(operation, db.engine, db.default_schema):
             if name not in seen:
                 table = catalog.read_table(db, name)
                 if table is not None:
                     tables[name] = seen[name] = table
-        options = registry.PlanOptions(canary=spec.canary, shield=spec.shield)
         try:
             plan = registry.plan(operation, server=db.server, tables=seen, tag=spec.tag, number=number, options=options)
         except SeamlessError as exc:
-            raise SeamlessError(f"Migration {spec.name}, operation {number} ({next(iter(operation))}): {exc}", **exc.details) from exc
+            raise SeamlessError(f"Migration {spec.name}, {exc}", **exc.details) from exc
         plans.append(plan)
         _evolve(seen, operation, plan)
     return tuple(plans), tables
@@ -58,4 +59,5 @@ def _evolve(tables: dict[Name, Table], operation: t.Mapping[str, t.Any], plan: P
             old = table.column(values["from"])
             made[values["to"]] = old.type if old else "text"
         new = tuple(Column(column, type_, True) for column, type_ in made.items() if table.column(column) is None)
-        tables[name] = dataclasses.replace(table, columns=(*table.columns, *new))
+        coming = (*table.coming, *(column.name for column in new))
+        tables[name] = dataclasses.replace(table, columns=(*table.columns, *new), coming=coming)

@@ -95,6 +95,7 @@ class Quiet:
 
     counts: tuple[Count, ...]
     seconds: float
+    window: float = 0.0  # seconds between the look before and the last one
     moved: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     suspects: tuple[Session, ...] = ()
 
@@ -119,21 +120,25 @@ def judge_hosts(reports: t.Sequence[Report], migration: str, where: str = "") ->
     """E1: every host of the application runs a release that carries the migration, from processes that began after the switch to it."""
     asked = [report for report in reports if not report.get("retired")]
     retired = [f"{report['host']} ({report['retired']})" for report in reports if report.get("retired")]
-    what = f"{len(asked)} hosts were asked what they run" + (f"; named as retired, and not asked: {', '.join(retired)}" if retired else "")
+    left = f"; named as retired, and not asked: {', '.join(retired)}" if retired else ""
     missing = [trouble for report in asked for trouble in _host_troubles(report, migration)]
     if not asked:
-        missing = [f"no host was asked: {where or 'the groups'} match{'es' if where else ''} no host of the inventory"]
-    elif not missing:
-        what = f"all {len(asked)} hosts run a release that carries {migration}" + (f"; named as retired, and not asked: {', '.join(retired)}" if retired else "")
+        missing = [f"no host was asked: no host of the inventory is in {where or 'the groups'}"]
+    if missing:
+        return Evidence(
+            HOSTS,
+            f"{len(asked)} hosts were asked what they run{left}",
+            tuple(missing),
+            "Bring every host of the application to a release that carries the migration, without --limit, and see that it is healthy there; a host that is "
+            "gone for good is named in retired, with the reason.",
+            seen={str(report["host"]): _seen(report) for report in reports},
+        )
     return Evidence(
         HOSTS,
-        what,
-        tuple(missing),
-        "Bring every host of the application to a release that carries the migration, without --limit, and see that it is healthy there; a host that is gone for "
-        "good is named in retired, with the reason." if missing else "",
-        weak=_several([f"{report['host']}: {note}" for report in asked for note in _host_notes(report)]) if not missing else "",
+        f"all {len(asked)} hosts run a release that carries {migration}{left}",
+        weak=_several([f"{report['host']}: {note}" for report in asked for note in _host_notes(report)]),
         seen={str(report["host"]): _seen(report) for report in reports},
-    )  # fmt: skip
+    )
 
 
 def _seen(report: Report) -> dict[str, t.Any]:
@@ -148,7 +153,8 @@ def _host_troubles(report: Report, migration: str) -> list[str]:
     name = str(report["host"]) + (" (left out by --limit)" if report.get("left_out") else "")
     if not report.get("answered"):
         problem = str(report.get("msg") or "it gave no answer")
-        return [f"{name} can't be reached, so nobody knows what runs there ({problem})" if report.get("unreachable") else f"{name} can't tell what it runs: {problem}"]
+        lost = f"{name} can't be reached, so nobody knows what runs there ({problem})"
+        return [lost if report.get("unreachable") else f"{name} can't tell what it runs: {problem}"]
     release, carrying = report.get("release"), report.get("carriers") or []
     if not release:
         return [f"{name} has no release: its link current is {report.get('kind') or 'missing'}"]
@@ -161,13 +167,9 @@ def _host_troubles(report: Report, migration: str) -> list[str]:
         found += _service_troubles(name, str(release), service, carrying)
     told = {old for service in report.get("services") or [] for old in service.get("releases") or []}
     for old, processes in (report.get("processes") or {}).items():
-        if old not in carrying and not (old in told and service_names(report, old)):
+        if old not in carrying and old not in told:
             found.append(f"{name}: {', '.join(processes)} still work{'s' if len(processes) == 1 else ''} in release {old}")
     return found
-
-
-def service_names(report: Report, release: str) -> list[str]:
-    return [str(service["name"]) for service in report.get("services") or [] if release in (service.get("releases") or [])]
 
 
 def _service_troubles(name: str, release: str, service: t.Mapping[str, t.Any], carrying: t.Container[str]) -> list[str]:
@@ -231,8 +233,8 @@ def judge_sessions(
             SESSIONS,
             f"{len(old)} of {len(sessions)} sessions are of a release that does not carry the migration",
             tuple(f"session of release {release_of(session.name, app)}: {session}" for session in old[:20]),
-            "Stop or restart what connects from there. A pooler's idle connection keeps the name of a client that left: have it reconnect, or name the pooler's "
-            "addresses in poolers.",
+            "Stop or restart what connects from there. A pooler's idle connection keeps the name of a client that left: have it reconnect, or name the "
+            "pooler's addresses in poolers.",
             seen=seen,
         )
     return Evidence(SESSIONS, f"{len(named)} of {len(sessions)} sessions say their release, and each carries the migration", weak="; ".join(weak), seen=seen)
@@ -241,7 +243,8 @@ def judge_sessions(
 def judge_canary(quiet: Quiet | None, *, quiet_period: float, app: str, carrying: t.Sequence[str], now: float, why_none: str = "", gone: str = "") -> Evidence:
     """E3: nobody has written the old shape for *quiet_period* seconds, as the canaries in the sync triggers count. *now* is the database's clock."""
     if gone:
-        return Evidence(CANARY, "the writes of old code can't be counted", (gone,), "See what removed it; state: restored, or aborted and a new start, make it again.")
+        advice = "See what removed it; aborting the migration and starting it anew makes it again."
+        return Evidence(CANARY, "the writes of old code can't be counted", (gone,), advice)
     if quiet is None:
         return Evidence(CANARY, "no canary counts the writes of old code", weak=why_none)
     seen = {
@@ -256,8 +259,8 @@ def judge_canary(quiet: Quiet | None, *, quiet_period: float, app: str, carrying
         named = f"; connected then, and not of a release that carries it: {_several(who)}" if who else "; who wrote was gone when we looked"
         return Evidence(
             CANARY,
-            f"the old shape was written {writes} times since it was last looked at",
-            (f"something still writes the old shape ({writes} times, counted by {', '.join(quiet.moved)}){named}",),
+            f"the old shape was written {writes} times in the last {quiet.window:.0f} seconds",
+            (f"something still writes the old shape ({writes} times in the last {quiet.window:.0f} seconds, counted by {', '.join(quiet.moved)}){named}",),
             "Find what still runs old code: a cron job, a worker, a script or a host that is in no group. Then the old shape must be left alone for "
             f"{quiet_period:g} seconds (quiet_period).",
             seen={**seen, "suspects": who[:20]},
@@ -299,7 +302,8 @@ def judge_verified(state: str, found: t.Sequence[tuple[str, int]], checks: int) 
 
 def judge_alone(reports: t.Sequence[Report], *, rollout_id: str, locked: str = "", running: t.Sequence[str] = ()) -> Evidence:
     """E5: nobody else works on the application. *locked* says who holds the migration lock; *running* are migrations that somebody began and did not end."""
-    missing, dead = [], []
+    missing: list[str] = []
+    dead: list[str] = []
     for report in reports:
         lock = report.get("lock") or {}
         if not lock or lock.get("id") == rollout_id or report.get("retired"):
@@ -311,9 +315,8 @@ def judge_alone(reports: t.Sequence[Report], *, rollout_id: str, locked: str = "
     weak = [f"a rollout died and left its lock: {_several(dead)}"] if dead else []
     weak += [f"begun and not ended: {', '.join(running)}"] if running else []
     if missing:
-        return Evidence(
-            ALONE, "somebody else works on the application", tuple(missing), "Wait until that has ended, or settle it with the recover playbook.", weak="; ".join(weak)
-        )
+        advice = "Wait until that has ended, or settle it with the recover playbook."
+        return Evidence(ALONE, "somebody else works on the application", tuple(missing), advice, weak="; ".join(weak))
     return Evidence(ALONE, "no other rollout or migration of the application is under way", weak="; ".join(weak))
 
 

@@ -136,7 +136,7 @@ def _told(db: Database, given: Spec | None, app: str, name: str, params: t.Mappi
         found = preflight.examine(db, task.spec, task.plans, task.tables)
         if task.moves:
             found.insist(task.spec.name)
-        result.update(preflight={**found.facts, "problems": found.problems}, notices=found.warnings)
+        result.update(preflight={**found.facts, "problems": found.problems}, notices=found.warnings, warnings=found.problems)
     phases = [phase for move in task.moves for phase in move.phases]
     result["changed"] = bool(task.moves)
     todo = described.text([step for step in steps if step["phase"] in phases])

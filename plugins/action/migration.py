@@ -49,8 +49,8 @@ class ActionModule(ActionBase):
                 self._loader.cleanup_tmp_file(path)
         except AnsibleFileNotFound:
             raise AnsibleActionFail(
-                f"src: {src} is not on the controller: give a path that is absolute, beside the playbook or in migrations/ there, or set remote_src: true for a "
-                "file of the host."
+                f"src: {src} is not on the controller: give a path that is absolute, beside the playbook or in migrations/ there, or set remote_src: true "
+                "for a file of the host."
             ) from None
         except (AnsibleError, OSError, UnicodeDecodeError) as exc:
             raise AnsibleActionFail(f"src: {src} can't be read on the controller: {exc}") from exc

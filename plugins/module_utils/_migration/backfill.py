@@ -20,7 +20,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._migration import quote
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import locks, quote
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.database import Database, DatabaseError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger import Ledger
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger_records import FillRecord
@@ -171,12 +171,11 @@ class Backfill:
                 hindrances += 1
                 hindered = started if hindered is None else hindered
                 if time.monotonic() - hindered > self.limits.lock_wait_total:
-                    raise SeamlessError(
-                        f"The backfill of {fill.table} waited {time.monotonic() - hindered:.0f} seconds for rows that others keep locked (lock_wait_total "
-                        f"{self.limits.lock_wait_total:g}): end the long transactions and run it again; it goes on where it is. {exc}",
-                        **exc.details,
-                    ) from exc
+                    raise self._given_up(fill, time.monotonic() - hindered, exc) from exc
                 pace.hindered()
+                if hindrances % 20 == 0:
+                    record = dataclasses.replace(record, waits="rows that others keep locked")
+                    self.ledger.fill(self.migration_id, record)
                 time.sleep(random.uniform(0.01, 0.05) * min(hindrances, 20))
                 continue
             finally:
@@ -184,6 +183,15 @@ class Backfill:
             hindered, hindrances = None, 0
             time.sleep(pace.took((time.monotonic() - started) * 1000, walked))
         return record
+
+    def _given_up(self, fill: Fill, seconds: float, exc: DatabaseError) -> SeamlessError:
+        holders = locks.blockers(self.db, [fill.table], older_than=1.0)
+        told = "; ".join(map(str, holders)) or "sessions that came and went, or that this user may not see"
+        return SeamlessError(
+            f"The backfill of {fill.table} waited {seconds:.0f} seconds for rows that others keep locked (lock_wait_total is {self.limits.lock_wait_total:g}), "
+            f"perhaps: {told}. End the long transactions and run it again; it goes on where it is.",
+            **{**exc.details, "blockers": [dataclasses.asdict(holder) for holder in holders]},
+        )
 
     def _recorded(self, phase: str, number: int) -> FillRecord:
         return next(item for item in self.ledger.fills(self.migration_id) if (item.phase, item.number) == (phase, number))
@@ -225,10 +233,15 @@ class _Walk:
 
     def restore(self) -> None:
         """Take back what :meth:`prepare` set and no transaction takes back."""
-        if self._set:
-            self._set = False
+        if not self._set:
+            return
+        self._set = False
+        try:
             self.db.execute("SET @seamless_backfill = NULL")
             self.db.execute("SET SESSION innodb_lock_wait_timeout = DEFAULT")
+        except DatabaseError as exc:
+            if exc.kind != "connection":  # with the session its settings are gone
+                raise
 
     def batch(self, position: t.Sequence[t.Any] | None, size: int) -> tuple[list[t.Any] | None, int, int]:
         """Fill the next *size* rows behind *position*. Returns the new position (None at the end), how many rows were walked and how many changed."""

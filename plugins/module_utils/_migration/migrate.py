@@ -137,6 +137,10 @@ def _told(db: Database, given: Spec | None, app: str, name: str, params: t.Mappi
         if task.moves:
             found.insist(task.spec.name)
         result.update(preflight={**found.facts, "problems": found.problems}, notices=found.warnings, warnings=found.problems)
+    if any(move in (states.QUARANTINE, states.DROP) and move.begins != task.state for move in task.moves) and not (
+        params["gate"] or params["force_contract_reason"].strip()
+    ):
+        result["notices"] = [*result["notices"], f"state: {params['state']} will ask for a gate that passed (gate), or for force_contract_reason."]
     phases = [phase for move in task.moves for phase in move.phases]
     result["changed"] = bool(task.moves)
     todo = described.text([step for step in steps if step["phase"] in phases])

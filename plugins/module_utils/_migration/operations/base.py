@@ -19,6 +19,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
     POSTGRESQL,
     Column,
     Fill,
+    ForeignKey,
     Name,
     Plan,
     Server,
@@ -166,6 +167,11 @@ class Work:
     def using(self, expression: str, columns: t.Iterable[str], prefix: str = "") -> str:
         """Return *expression* with its *columns* quoted, after *prefix* (``NEW.`` in a trigger)."""
         return expressions.rewritten(self.engine, expression, {column: prefix + self.q(column) for column in columns})
+
+    def actions(self, key: ForeignKey) -> str:
+        """Return what *key* does by itself when the other table's row changes, as far as it isn't the default."""
+        parts = [f" ON {event} {action}" for event, action in (("UPDATE", key.on_update), ("DELETE", key.on_delete)) if action != "NO ACTION"]
+        return "".join(parts)
 
     def plan(self, table: Table, **phases: t.Any) -> Plan:
         return Plan(operation=self.kind, **{"tables": (table.name,), **phases})

@@ -218,8 +218,8 @@ def _drop_mariadb(work: Work, table: Table, column: Column, names: list[str], do
     spare = None
     if default_of(column) is None and (down is not None or not column.nullable):
         spare = work.using(down, names) if down is not None else zero(work, column)
-    sparing = [] if spare is None else [mariadb.alone("default of the old column", mariadb.set_default(work, name, column.name, spare))]
-    unsparing = [] if spare is None else [mariadb.alone("no default of the old column", mariadb.set_default(work, name, column.name, None))]
+    sparing = [] if spare is None else [mariadb.spare_default(work, name, column.name, spare)]
+    unsparing = [] if spare is None else [mariadb.spare_default(work, name, column.name, None)]
     early = work.server.mysql and spare is not None and not column.nullable
     return work.plan(
         table,

@@ -12,7 +12,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import mariadb, sync_mariadb
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import postgresql as pg
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import sync_postgresql as sync_pg
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, default_of
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import MARKER, Work, default_of
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import counted
 
 _ON_DELETE = ("NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT")
@@ -54,7 +54,7 @@ def set_not_null(work: Work) -> Plan:
     objects = sync_pg.Objects(work, table)
     helper = work.not_null(column.name)
     guard = pg.not_valid(work, name, helper, f"CHECK ({q} IS NOT NULL)")
-    counting = objects.count(f"{sync_pg.MARKER} IS DISTINCT FROM 'on'")
+    counting = objects.count(f"{MARKER} IS DISTINCT FROM 'on'")
     trigger = objects.create(f"BEGIN\n  IF NEW.{q} IS NULL THEN\n    NEW.{q} := {new};{counting}\n  END IF;\n  RETURN NEW;\nEND")
     target = f"ALTER TABLE {work.sql(name)} ALTER COLUMN {q}"
     return work.plan(

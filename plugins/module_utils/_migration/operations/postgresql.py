@@ -72,7 +72,7 @@ def foreign_key(work: Work, key: ForeignKey, name: str, columns: t.Iterable[str]
     """Return the statement that adds *key* under another *name* to other *columns*; rows that are there already are not looked at."""
     return (
         f"ALTER TABLE {work.sql(key.table)} ADD CONSTRAINT {work.q(name)} FOREIGN KEY ({work.list(columns)}) REFERENCES {work.sql(key.target)} "
-        f"({work.list(key.target_columns)}) ON UPDATE {key.on_update} ON DELETE {key.on_delete} NOT VALID"
+        f"({work.list(key.target_columns)}){work.actions(key)} NOT VALID"
     )
 
 

@@ -131,6 +131,7 @@ def _mariadb(sync: Sync) -> Plan:
     column, helper = work.q(old.name), work.q(shadow.name)
     default = default_of(old)
     spare = None if old.nullable else zero(work, old)
+    instead = "NULL" if spare is None else spare
     # What the other type can't hold must not fail a client's write; the checks find it.
     body = f"DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; SET NEW.{helper} = NEW.{column};"
     made = [objects.create("UPDATE", body), objects.create("INSERT", body)]
@@ -140,7 +141,7 @@ def _mariadb(sync: Sync) -> Plan:
     typed = mariadb.definition(work, new_here, nullable=True, default=default)
     exchanged = mariadb.alter(
         work, name,
-        f"CHANGE COLUMN {some}{column} {helper} {mariadb.definition(work, old, nullable=old.nullable, default=spare or "NULL", invisible=True)}, "
+        f"CHANGE COLUMN {some}{column} {helper} {mariadb.definition(work, old, nullable=old.nullable, default=instead, invisible=True)}, "
         f"CHANGE COLUMN {some}{helper} {column} {typed}",
         "INSTANT", kind="rename",
     )  # fmt: skip

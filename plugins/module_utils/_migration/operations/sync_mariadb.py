@@ -26,6 +26,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.operat
     drop_column,
     if_exists,
     set_default,
+    spare_default,
     temporary_default,
     trigger_there,
 )
@@ -173,8 +174,8 @@ def plan(sync: Sync) -> Plan:
     dropped = objects.drop("INSERT", "UPDATE")
     defaults: dict[str, str] = sync.defaults()
     spare = {column.name: temporary_default(work, column, zero) for column in sync.old}
-    spared = [alone(f"default of {column}", set_default(work, name, column, default)) for column, default in spare.items() if default is not None]
-    unspared = [alone(f"no default of {column}", set_default(work, name, column, None)) for column, default in spare.items() if default is not None]
+    spared = [spare_default(work, name, column, default) for column, default in spare.items() if default is not None]
+    unspared = [spare_default(work, name, column, None) for column, default in spare.items() if default is not None]
     shown = {column.name: (column, defaults.get(column.name)) for column in sync.finals}
     hidden = [
         alone(

@@ -73,7 +73,8 @@ def column_sql(work: Work, column: Column) -> str:
     """Return *column* as ADD COLUMN takes it during the roll: nullable and with no default, or an old INSERT would be taken for a new one."""
     collate = ""
     if column.collation and column.collation != "default":
-        collate = f" COLLATE {column.collation if '"' in column.collation else work.q(column.collation)}"
+        quoted = '"' in column.collation
+        collate = f" COLLATE {column.collation if quoted else work.q(column.collation)}"
     return f"{work.q(column.name)} {column.type}{collate}"
 
 

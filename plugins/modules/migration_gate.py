@@ -135,6 +135,7 @@ options:
     description:
       - Whether to raise the release floor on all hosts when all evidence is there. The verdict stands only when every host took it, so that no host can
         go back to old code afterwards. See M(seamless.rollout.release_floor).
+      - It stays raised where the old shape is not taken away after all. Lower it with M(seamless.rollout.release_floor) then, and after a restore.
     type: bool
     default: false
   must_pass:

@@ -22,6 +22,8 @@ if t.TYPE_CHECKING:
 
 Report = t.Dict[str, t.Any]
 
+_LOST = "The host can't be reached: "
+
 
 def matching(action: LightAction, pattern: str, task_vars: dict[str, t.Any]) -> list[str]:
     """Return the hosts of the inventory that *pattern* means, whatever ``--limit`` says."""
@@ -43,7 +45,7 @@ def left_out(action: LightAction, hosts: t.Sequence[str], task_vars: dict[str, t
 def report(host: str, answer: t.Mapping[str, t.Any], migration: str) -> Report:
     """Return what the gate needs of a host's *answer*. Pure."""
     if answer.get("failed") or answer.get("unreachable"):
-        return {"host": host, "answered": False, "unreachable": is_unreachable(answer), "msg": str(answer.get("msg") or "no message")}
+        return {"host": host, "answered": False, "unreachable": is_unreachable(answer), "msg": str(answer.get("msg") or "no message").replace(_LOST, "")}
     records = {str(record["id"]): record for record in answer.get("releases") or [] if record.get("id")}
     current = answer.get("current") or {}
     running = answer.get("running") or {}

@@ -136,7 +136,7 @@ def judge_hosts(reports: t.Sequence[Report], migration: str, where: str = "") ->
     return Evidence(
         HOSTS,
         f"all {len(asked)} hosts run a release that carries {migration}{left}",
-        weak=_several([f"{report['host']}: {note}" for report in asked for note in _host_notes(report)]),
+        weak=_noted(asked),
         seen={str(report["host"]): _seen(report) for report in reports},
     )
 
@@ -184,6 +184,16 @@ def _service_troubles(name: str, release: str, service: t.Mapping[str, t.Any], c
         since = "began before the switch to" if service.get("since_switch") is False else "can't be told to have begun after the switch to"
         return [f"{name}: the process of service {service['name']} {since} {release}, so it may still be old code"]
     return []
+
+
+def _noted(reports: t.Sequence[Report]) -> str:
+    """Return what could not be seen well, each with the hosts that it was so on."""
+    notes: dict[str, list[str]] = {}
+    for report in reports:
+        for note in _host_notes(report):
+            notes.setdefault(note, []).append(str(report["host"]))
+    more = {note: f" and {len(hosts) - _SHOWN} more" if len(hosts) > _SHOWN else "" for note, hosts in notes.items()}
+    return _several([f"{', '.join(hosts[:_SHOWN])}{more[note]}: {note}" for note, hosts in notes.items()])
 
 
 def _host_notes(report: Report) -> list[str]:

@@ -123,7 +123,7 @@ def _judged(db: Database, params: dict[str, t.Any], *, check_mode: bool) -> dict
         record = None
         if not check_mode and not locked:
             record = ledger.record_gate(migration.id, verdict.passed and not params["provisional"], _kept(verdict, params, carrying))
-    return _told(migration, verdict, record if not params["provisional"] else None, carrying, db)
+    return {**_told(migration, verdict, record, carrying, db), **({"gate": None} if params["provisional"] else {})}
 
 
 def _now(ledger: Ledger) -> float:

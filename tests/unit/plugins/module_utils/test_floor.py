@@ -174,7 +174,8 @@ def test_reading_says_what_releases_carry_and_the_floor(store: Store, releases: 
 def test_reading_says_since_when_and_what_else_works_in_a_release(store: Store, releases: t.Any, perform: t.Any) -> None:
     releases("41", "42")
     assert perform("release_info", root=store.root, running=True)["running"] == {"switched_ago": None, "services": [], "processes": {}}
-    process = subprocess.Popen([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"], cwd=store.release_path("41"), stdout=subprocess.PIPE)
+    code = "import time; print('up', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=store.release_path("41"), stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         process.stdout.readline()

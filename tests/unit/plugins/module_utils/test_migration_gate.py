@@ -53,7 +53,7 @@ def test_a_fleet_that_runs_the_release_everywhere_is_evidence() -> None:
         pytest.param({"release": None, "kind": "missing"}, "web3 has no release: its link current is missing", id="a new host"),
         pytest.param({"services": [service(releases=["41"])]}, "web3: service shop still works in release 41", id="not restarted"),
         pytest.param({"services": [service(releases=["41", "42"])]}, "web3: service shop still works in release 41", id="an old worker of a reload"),
-        pytest.param({"services": [service(releases=[], since_switch=False)]}, "the process of service shop began before the switch to 42", id="older than switch"),
+        pytest.param({"services": [service(releases=[], since_switch=False)]}, "service shop began before the switch to 42", id="older than the switch"),
         pytest.param({"services": [service(releases=[], since_switch=None)]}, "can't be told to have begun after the switch to 42", id="nobody knows"),
         pytest.param({"services": [service(active=False, releases=[])]}, "web3: service shop is not running", id="down"),
         pytest.param({"processes": {"41": ["process 7 (cwd)", "process 8 (exe)"]}}, "web3: process 7 (cwd), process 8 (exe) still work in release 41",
@@ -207,7 +207,8 @@ def test_a_verdict_names_all_that_is_missing_and_waits_only_for_time() -> None:
 
 
 FLAWS: list[dict[str, t.Any]] = [
-    {"release": "41"}, {"answered": False, "unreachable": True}, {"state": "failed"}, {"services": [service(releases=["41"])]}, {"processes": {"41": ["process 7 (cwd)"]}},
+    {"release": "41"}, {"answered": False, "unreachable": True}, {"state": "failed"}, {"services": [service(releases=["41"])]},
+    {"processes": {"41": ["process 7 (cwd)"]}},
 ]  # fmt: skip
 
 

@@ -260,8 +260,8 @@ def test_a_user_without_rights_sees_the_names_and_says_what_it_could_not_see(db:
     with db.connect("test") as admin:
         admin.execute("DROP ROLE IF EXISTS plain")
         admin.execute("CREATE ROLE plain LOGIN")
-        for grant in ("USAGE ON SCHEMA seamless_rollout", "ALL ON ALL TABLES IN SCHEMA seamless_rollout, public", "ALL ON ALL SEQUENCES IN SCHEMA seamless_rollout"):
-            admin.execute(f"GRANT {grant} TO plain")
+        for grant in ("USAGE ON SCHEMA", "ALL ON ALL TABLES IN SCHEMA", "ALL ON ALL SEQUENCES IN SCHEMA"):
+            admin.execute(f"GRANT {grant} seamless_rollout, public TO plain")
         with db.connect("shop@41"):
             answer = ask(db, login_user="plain", quiet_period=0.0)
     assert "session of release 41: shop@41" in evidence(answer, "E2")["missing"][0]

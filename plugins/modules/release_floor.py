@@ -46,7 +46,8 @@ options:
   state:
     description:
       - V(present) adds the migrations to the floor. It is refused where the host's live release does not carry them.
-      - V(absent) takes them from it.
+      - V(absent) takes them from it. Do it on all hosts, with the old shape back in the database first. The floor that one host still has counts for all hosts
+        of a rollout.
     type: str
     choices:
       - present

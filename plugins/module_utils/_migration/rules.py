@@ -19,7 +19,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.statem
 
 PHASES = ("expand", "backfill", "verify", "contract", "abort")
 _CREATED = ("TABLE", "INDEX", "VIEW", "FUNCTION", "PROCEDURE", "TRIGGER", "SEQUENCE", "TYPE", "DOMAIN", "SCHEMA", "EXTENSION", "COLLATION", "AGGREGATE",
-            "CAST", "STATISTICS", "POLICY", "PUBLICATION", "ROLE", "USER", "EVENT", "DATABASE")
+            "CAST", "STATISTICS", "PUBLICATION", "ROLE", "USER", "EVENT", "DATABASE")
 _DROPPED = (*_CREATED, "COLUMN", "MATERIALIZED")
 _HARMLESS = ("SET", "BEGIN", "START", "COMMIT", "ROLLBACK", "END", "SAVEPOINT", "RELEASE", "COMMENT", "GRANT", "ANALYZE", "USE", "RESET", "SHOW", "NOTIFY",
              "VALUES", "DISCARD")
@@ -42,7 +42,7 @@ class _StatementJudge(TableJudge):
             )
             return
         handler = getattr(self, f"on_{first.lower()}", None) if first else None
-        if first in _HARMLESS:
+        if first in _HARMLESS and words[:2] != ["SET", "GLOBAL"]:
             self.in_transaction = first in ("BEGIN", "START") or self.in_transaction and first not in ("COMMIT", "ROLLBACK", "END")
         elif handler is None:
             self.unknown("this can't be judged")
@@ -57,11 +57,15 @@ class _StatementJudge(TableJudge):
             self.unknown("what this creates can't be judged")
             return
         at = words.index(kind)
+        at = words.index(kind)
         if kind == "INDEX":
             self._create_index(words, at)
             return
         name, end = self.name(at + 1)
-        if kind == "TRIGGER":
+        guarded = words[at + 1 : at + 4] == ["IF", "NOT", "EXISTS"]  # then it may be an old one
+        if replaces and kind in ("TABLE", "SEQUENCE"):
+            self.gone(f"drop-{kind.lower()}", f"CREATE OR REPLACE drops the {kind.lower()} that is there", "create it under another name.")
+        elif kind == "TRIGGER":
             target = self.name(words.index("ON") + 1)[0] if "ON" in words else ()
             if not self.is_new(target):
                 self.say(
@@ -70,11 +74,13 @@ class _StatementJudge(TableJudge):
                 )
         elif replaces and not self.is_new(name):
             self.say(
-                "replace", WARNING, f"CREATE OR REPLACE {kind} changes what running code uses", f"create the {kind.lower()} under a new name, and drop the old one later."
+                "replace", WARNING, f"CREATE OR REPLACE {kind} changes what running code uses",
+                f"create the {kind.lower()} under a new name, and drop the old one later.",
             )
         elif kind == "TABLE" and self.postgresql and any(is_word(token, "INHERITS") for token in self.statement.tokens[end:]):
             self.say("create-table-inherits", WARNING, "rows of the new table show up in its parent", "make sure that old code may read them.")
-        self.new.add(name)
+        if not guarded:
+            self.new.add(name)
 
     def _create_index(self, words: list[str], at: int) -> None:
         on = words.index("ON") if "ON" in words else len(words)
@@ -103,9 +109,10 @@ class _StatementJudge(TableJudge):
         if not kind:
             self.unknown("what this drops can't be judged")
             return
-        name, dummy = self.name(words.index(kind) + 1)
-        shown = ".".join(name)
-        if self.is_new(name) or self.is_own(name):
+        at = words.index(kind) + (2 if kind == "MATERIALIZED" else 1)
+        names = [name for name in self.names(at) if not self.is_new(name) and not self.is_own(name)]
+        shown = ", ".join(".".join(name) for name in names)
+        if not names:
             return
         if kind == "INDEX":
             if self.postgresql and "CONCURRENTLY" not in words:
@@ -135,8 +142,8 @@ class _StatementJudge(TableJudge):
     # -- data, and the rest
 
     def on_update(self, words: list[str], second: str) -> None:
-        table, dummy = self.name(1)
-        if self.is_own(table) or self.is_new(table):
+        table, end = self.name(1)
+        if words[end : end + 1] == ["SET"] and (self.is_own(table) or self.is_new(table)):
             return
         shown = ".".join(table)
         if "WHERE" not in words:
@@ -152,7 +159,7 @@ class _StatementJudge(TableJudge):
 
     def on_delete(self, words: list[str], second: str) -> None:
         table, dummy = self.name(2)
-        if not self.is_own(table) and not self.is_new(table):
+        if second != "FROM" or not self.is_own(table) and not self.is_new(table):
             self.gone("delete", f"old code may need the rows of {'.'.join(table)} that are deleted", "move it to contract.")
 
     def on_insert(self, words: list[str], second: str) -> None:
@@ -161,10 +168,10 @@ class _StatementJudge(TableJudge):
             self.say("insert-select", WARNING, f"one INSERT … SELECT into {'.'.join(table)} may run for long", "move it to the backfill.")
 
     def on_truncate(self, words: list[str], second: str) -> None:
-        table = self.name(2 if second == "TABLE" else 1)[0]
-        if not self.is_new(table):
+        tables = [name for name in self.names(2 if second == "TABLE" else 1) if not self.is_new(name)]
+        if tables:
             self.say(
-                "truncate", ERROR, f"all rows of {'.'.join(table)} are gone, under a lock that stops all clients",
+                "truncate", ERROR, f"all rows of {'.'.join(tables[0])} are gone, under a lock that stops all clients",
                 "delete in batches, once old code is gone.",
             )
 

@@ -200,11 +200,10 @@ class TableJudge(Judge):
                     "use the operation change_type.",
                 )
         elif rest[:3] == ["SET", "NOT", "NULL"]:
-            if not new:
-                self.say(
-                    "set-not-null", ERROR, f"the whole table is scanned under a lock, and old code that writes NULL into {shown} fails",
-                    "use the operation set_not_null.",
-                )
+            self.say(
+                "set-not-null", ERROR, f"the whole table is scanned under a lock, and old code that writes NULL into {shown} fails",
+                "use the operation set_not_null.",
+            )
         elif rest[:2] == ["DROP", "DEFAULT"]:
             if not self.new_columns.get((table, column), False):
                 self.gone(

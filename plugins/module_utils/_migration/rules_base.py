@@ -67,7 +67,7 @@ class Judge:
     def name(self, at: int) -> tuple[tuple[str, ...], int]:
         """Return the name at *at* as PostgreSQL folds it, for comparing, and where it ends; words before it such as IF EXISTS and ONLY are left out."""
         tokens = self.statement.tokens
-        while at < len(tokens) and (is_word(tokens[at], "IF", "NOT", "EXISTS", "ONLY", "CONCURRENTLY")):
+        while at < len(tokens) and is_word(tokens[at], "IF", "NOT", "EXISTS", "ONLY", "CONCURRENTLY"):
             at += 1
         parts, end = name_at(self.statement, at)
         first = at
@@ -78,7 +78,17 @@ class Judge:
         return tuple(folded), end
 
     def is_new(self, name: tuple[str, ...]) -> bool:
-        return name in self.new or any(known[-1:] == name for known in self.new)
+        return name in self.new
+
+    def names(self, at: int) -> list[tuple[str, ...]]:
+        """Return all the names of a list such as DROP TABLE's that begins at *at*."""
+        found, tokens = [], self.statement.tokens
+        while True:
+            name, at = self.name(at)
+            found.append(name)
+            if at >= len(tokens) or tokens[at].text != ",":
+                return found
+            at += 1
 
     def is_own(self, name: tuple[str, ...]) -> bool:
         return bool(name) and name[-1].lower() in self.own_tables
@@ -93,7 +103,7 @@ class Judge:
         heavy = {"FULLTEXT", "SPATIAL", "FOREIGN", "CONVERT", "ENGINE", "PARTITION", "ROW_FORMAT", "PRIMARY", "FORCE"}.intersection(action)
         self.say(
             "algorithm-not-stated", ERROR if heavy else WARNING,
-            f"without ALGORITHM and LOCK the server falls back to copying {table} and blocks writes" + (f", as it does for {sorted(heavy)[0]}" if heavy else ""),
+            f"without ALGORITHM and LOCK the server falls back to copying {table} and blocks writes{', as for ' + sorted(heavy)[0] if heavy else ''}",
             "append ALGORITHM=INSTANT (or INPLACE, LOCK=NONE): then it fails at once where that can't be.",
         )
 

@@ -16,7 +16,16 @@ import re
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.base import EXPAND, SPLIT_NONE, Adapter, Command, Preview, Result, Settings, State
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.base import (
+    EXPAND,
+    SPLIT_NONE,
+    Adapter,
+    Command,
+    Preview,
+    Result,
+    Settings,
+    State,
+)
 
 _ID = re.compile(r"^\s*([^\s(]+)(?:\s+\(|\s*$)")
 _RUNNING = re.compile(r"^-- Running upgrade\s+(.*?)\s*->\s*([^\s,]+)")
@@ -119,7 +128,7 @@ class Alembic(Adapter):
             self._refuse_contract(settings, [revisions[identity] for identity in missing if identity in revisions])
         order = [identity for identity in reversed(list(revisions)) if identity in applied]
         heads = [identity for identity in now if identity in target]
-        return State(tuple(order), tuple(missing), notes={"from": heads[0] if heads else "base"})
+        return State(tuple(order), tuple(missing), fresh=not now, notes={"from": heads[0] if heads else "base"})
 
     def _refuse_contract(self, settings: Settings, pending: t.Sequence[_Revision]) -> None:
         """Refuse an expand that would pull in the contract: a revision of the expand branch that depends on one of the other."""

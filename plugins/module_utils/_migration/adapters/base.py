@@ -42,6 +42,7 @@ class Settings:
     secrets: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     lock_timeout_ms: int = 500
     commands: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    listing: t.Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # what the directories that the adapter asks for hold
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -71,12 +72,14 @@ class Result:
 class State:
     """What the framework says of its migrations: those it ran, and those that the phase would run now.
 
-    *known* is False where it can't be told. *notes* is for the adapter's own next step.
+    *known* is False where it can't be told. *fresh* says that the database has never seen this framework: there is no old code to heed.
+    *notes* is for the adapter's own next step.
     """
 
     applied: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     known: bool = True
+    fresh: bool = False
     notes: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
 
 
@@ -96,7 +99,10 @@ class Adapter:
     defaults: t.ClassVar[t.Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {}  # split → (expand, contract)
     own_tables: tuple[str, ...] = ()
     needs_targets: tuple[str, ...] = ()  # splits that need *expand* from the user
-    transactional = True  # whether a failed run on PostgreSQL leaves nothing half done, so that it may be tried again
+
+    def directories(self, settings: Settings) -> tuple[str, ...]:
+        """Return the directories, below the settings' own, whose files :meth:`read_status` wants to see in *listing*."""
+        return ()
 
     def complete(self, settings: Settings) -> Settings:
         """Return *settings* with the defaults filled in. Raises SeamlessError for what this framework can't do."""
@@ -128,7 +134,7 @@ class Adapter:
         """Return the environment that bounds the framework's waits for locks: libpq's PGOPTIONS; nothing reaches MariaDB's clients this way."""
         if settings.engine != POSTGRESQL:
             return {}
-        mine = f"-c lock_timeout={settings.lock_timeout_ms}ms -c idle_in_transaction_session_timeout=0"
+        mine = f"-c lock_timeout={settings.lock_timeout_ms}ms"
         given = environment.get("PGOPTIONS", "")
         return {"PGOPTIONS": f"{given} {mine}".strip()}
 
@@ -169,6 +175,8 @@ class Adapter:
             return "The command was not found or can't be executed: set bin_dir or binary."
         if any(sign in text for sign in LOCK_SIGNS):
             return "It waited longer for a lock than lock_timeout_ms allows: a long transaction holds the table."
+        if "unsupported startup parameter" in text:
+            return "A pooler is between it and the database and refuses PGOPTIONS: give the migration a direct connection, or set lock_timeout_ms to 0."
         if "permission denied" in text or "access denied" in text or "insufficient privilege" in text:
             return "The database or the host refused it for want of a privilege."
         if "could not connect" in text or "connection refused" in text or "can't connect" in text:

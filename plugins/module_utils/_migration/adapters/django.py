@@ -16,7 +16,16 @@ import re
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.base import EXPAND, SPLIT_NONE, Adapter, Command, Preview, Result, Settings, State
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.base import (
+    EXPAND,
+    SPLIT_NONE,
+    Adapter,
+    Command,
+    Preview,
+    Result,
+    Settings,
+    State,
+)
 
 _SHOWN = re.compile(r"^\[([X ])\]\s+(\w+\.\S+)")
 _PLANNED = re.compile(r"^(\w+\.\w+)\s*$")
@@ -70,7 +79,8 @@ class Django(Adapter):
                     raise SeamlessError(
                         f"migrate {' '.join(settings.targets)} would go back: the database is past it. Name the last migration that may run before the roll."
                     )
-        return State(tuple(name for mark, name in shown if mark == "X"), tuple(pending))
+        applied = tuple(name for mark, name in shown if mark == "X")
+        return State(applied, tuple(pending), fresh=not applied)
 
     def preview(self, settings: Settings, state: State) -> list[Command]:
         return [self._manage(settings, "sqlmigrate", *name.split(".", 1), may_fail=True) for name in state.pending]

@@ -132,7 +132,7 @@ class Adapter:
 
     def lock_timeout(self, settings: Settings, environment: t.Mapping[str, str]) -> dict[str, str]:
         """Return the environment that bounds the framework's waits for locks: libpq's PGOPTIONS; nothing reaches MariaDB's clients this way."""
-        if settings.engine != POSTGRESQL:
+        if settings.engine != POSTGRESQL or not settings.lock_timeout_ms:
             return {}
         mine = f"-c lock_timeout={settings.lock_timeout_ms}ms"
         given = environment.get("PGOPTIONS", "")

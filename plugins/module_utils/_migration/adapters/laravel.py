@@ -57,7 +57,8 @@ class Laravel(Adapter):
     def read_status(self, settings: Settings, results: t.Sequence[Result]) -> State:
         result = results[0]
         text = f"{result.stdout}\n{result.stderr}"
-        applied, pending = [], []
+        applied: list[str] = []
+        pending: list[str] = []
         for line in result.stdout.splitlines():
             match = _LINE.match(line)
             if match:

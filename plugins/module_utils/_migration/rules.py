@@ -254,8 +254,9 @@ def locks_tables(statements: t.Iterable[Statement], own_tables: t.Collection[str
     for statement in statements:
         words = [token.text for token in statement.tokens if token.kind == WORD]
         judged.judge(statement)
+        first = words[0] if words else ""
         target = judged.name(2)[0] if words[:2] in (["ALTER", "TABLE"], ["DROP", "TABLE"]) else ()
-        if words[0] in ("ALTER", "DROP", "TRUNCATE", "LOCK", "RENAME", "CLUSTER") and "CONCURRENTLY" not in words and "VALIDATE" not in words:
+        if first in ("ALTER", "DROP", "TRUNCATE", "LOCK", "RENAME", "CLUSTER") and "CONCURRENTLY" not in words and "VALIDATE" not in words:
             if not judged.is_new(target) and not judged.is_own(target):
                 return True
         elif words[:2] in (["CREATE", "TRIGGER"], ["CREATE", "INDEX"]) and "CONCURRENTLY" not in words:

@@ -131,7 +131,8 @@ class Execution:
         found = judge(statements, self.settings.engine, phase, self.adapter.own_tables)
         advice = "read it, and allow the rule unknown when old code goes on working beside it and it locks nothing for long."
         found += [Finding(0, "unknown", UNKNOWN, self.hide(what), advice) for what in preview.unknown]
-        if self.settings.engine == POSTGRESQL and self.settings.lock_timeout_ms and holds_concurrently(statements) and locks_tables(statements, self.adapter.own_tables):
+        bounded = self.settings.engine == POSTGRESQL and self.settings.lock_timeout_ms
+        if bounded and holds_concurrently(statements) and locks_tables(statements, self.adapter.own_tables):
             found.append(
                 Finding(0, "concurrently-with-locks", ERROR, "one run has CONCURRENTLY, which a lock timeout breaks off, and statements that need one",
                         "release them one after the other, or allow the rule and look for invalid indexes afterwards.")
@@ -149,7 +150,10 @@ class Execution:
         more = f" ({len(against) - 1} more in findings)" if len(against) > 1 else ""
         why = f"{self.adapter.name} would run {', '.join(result['pending'][:5]) or 'what is pending'} in the phase {self.settings.phase}, which is refused: "
         split_up = f" Or split the migrations, with split: {' or '.join(one for one in self.adapter.splits if one != SPLIT_NONE)}." if whole else ""
-        raise SeamlessError(f"{why}{first.rule}: {first.message}. {_sentence(first.what_would_do)}{more}{split_up}", **result, changed=False)
+        raise SeamlessError(
+            f"{why}{first.rule}: {first.message}. {_sentence(first.what_would_do)}{more}{split_up}", **{**result, "changed": False,
+            "warnings": self.warnings},
+        )
 
     # -- running
 
@@ -193,9 +197,9 @@ class Execution:
     # -- showing
 
     def _shown(self, command: Command) -> dict[str, t.Any]:
-        argv = command.argv if isinstance(command.argv, str) else list(command.argv)
+        argv = self.hide(command.argv) if isinstance(command.argv, str) else [self.hide(word) for word in command.argv]
         environment = {key: "********" if key in self.settings.secrets else self.hide(value) for key, value in command.environment.items()}
-        return {"command": self.hide(argv) if isinstance(argv, str) else [self.hide(word) for word in argv], "directory": command.directory, "environment": environment}
+        return {"command": argv, "directory": command.directory, "environment": environment}
 
     def _failure(self, command: Command, result: Result, after: str = "", **details: t.Any) -> SeamlessError:
         line = self.hide(command.argv if isinstance(command.argv, str) else " ".join(command.argv))
@@ -203,7 +207,8 @@ class Execution:
         how = f"was ended by signal {-result.code}" if result.code < 0 else f"ended with {result.code}"
         explained = self.adapter.explain(result)
         details.setdefault("output", self.hide(result.stdout + result.stderr)[-SHOWN:])
-        return SeamlessError(f"{line} {how}.{' ' + explained if explained else ''}{after} Its last lines:\n{text[-1500:]}", **{**details, "warnings": self.warnings})
+        message = f"{line} {how}.{' ' + explained if explained else ''}{after} Its last lines:\n{text[-1500:]}"
+        return SeamlessError(message, **{**details, "warnings": self.warnings})
 
     def _hidden(self, exc: SeamlessError) -> SeamlessError:
         return SeamlessError(self.hide(str(exc)), **{key: self.hide(value) if isinstance(value, str) else value for key, value in exc.details.items()})

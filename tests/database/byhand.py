@@ -154,9 +154,9 @@ class ByHand:
         if self.defect != "trigger left":
             self.step(*self.unsync, f"ALTER TABLE users DROP COLUMN full_name{self.online}")
         if self.session.engine == POSTGRESQL:
-            self.session.run("ALTER TABLE users ALTER COLUMN name SET NOT NULL")
+            self.step("ALTER TABLE users ALTER COLUMN name SET NOT NULL")
         else:
-            self.session.run("ALTER TABLE users ALTER COLUMN name DROP DEFAULT, ALGORITHM=INSTANT, LOCK=NONE")
+            self.step("ALTER TABLE users ALTER COLUMN name DROP DEFAULT, ALGORITHM=INSTANT, LOCK=NONE")
 
 
 def main() -> None:

@@ -241,6 +241,10 @@ class Protocol:
         result = self.result
         result.errors, texts = checker.client_errors(self.logs)
         self._say("client errors", texts, result.errors)
+        if any("1213" in line for line in texts):
+            with self.place.connect("root") as session:
+                status = str(session.rows("SHOW ENGINE INNODB STATUS")[0][2])
+            self.result.wrong.append(status.partition("LATEST DETECTED DEADLOCK")[2].partition("WE ROLL BACK")[0])
         mistaken, texts = checker.wrong_reads(self.logs)
         result.rows += mistaken
         self._say("wrong reads", texts, mistaken)

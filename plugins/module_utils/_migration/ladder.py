@@ -1,0 +1,82 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# BSD 2-Clause License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+# This module_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+"""How long to wait for a lock, and how long to leave the clients alone in between: pure, no I/O.
+
+Who waits for an exclusive lock makes everybody wait who comes after, so a client's stall is the wait of the attempt (measured on PostgreSQL 15 and
+MariaDB 10.11 with a reader of 5 s and 6 writers: no limit 4,032 ms, 500 ms 501 ms, 100 ms 105 ms, NOWAIT 15 ms), and success comes when the holder leaves, not sooner.
+NOWAIT alone never succeeded on a table where 16 clients hold their row for 10 ms each (96 attempts in 8 s); any wait of 20 ms or more did at once.
+Hence a ladder: attempts that do not wait, then ever longer waits, and after each a pause of several times its length.
+
+A longer wait helps only against holders that come and go all the time and stay for longer than the wait. A single long one is waited for outside the
+queue (see locks_postgresql.py), or costs some attempts. So the waits stay at 100 ms or less for the first 15 s, and later go up to *max_stall_ms*; its
+default of 150 ms keeps every stall that we cause below that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import typing as t
+
+WAITS = (20, 50, 50, 100, 100)
+LATER_WAITS = (200, 200, 500)
+LATER = 15.0
+
+# What a client's stall has beside our wait: the statements under the lock, the commit, waking up.
+ALLOWANCE = 30
+SHORTEST = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a step may cost the clients. *kill_blockers*: end sessions that hold the lock and have been idle in their transaction for so many seconds."""
+
+    max_stall_ms: int = 150
+    lock_wait_total: float = 600.0
+    kill_blockers: float | None = None
+
+    @property
+    def longest_wait(self) -> int:
+        """The longest that an attempt may wait, in ms."""
+        return max(SHORTEST, self.max_stall_ms - ALLOWANCE)
+
+
+class Ladder:
+    """The attempts of one step.
+
+    *probes* attempts come first that do not wait at all, and *between* more after each that waits: where such an attempt costs the clients nothing, it is also
+    the way to notice that a long holder has gone. MySQL can't do that: 0 and 0. *costly*: a failed attempt loses work (an index that was built), so none is
+    made that is likely to fail: no probes, and no waits below the longest of the first seconds.
+    """
+
+    def __init__(self, limits: Limits, *, probes: int = 3, between: int = 0, costly: bool = False, chance: t.Callable[[], float] = random.random) -> None:
+        self._limits = limits
+        self._between = 0 if costly else between
+        self._chance = chance
+        self._probes = 0 if costly else probes
+        self._waited = len(WAITS) if costly else 0
+        self._waited_late = 0
+
+    def wait(self, elapsed: float) -> int:
+        """Return for how many ms the next attempt waits, 0 for not at all, *elapsed* seconds after the first."""
+        if self._probes:
+            self._probes -= 1
+            return 0
+        self._probes = self._between
+        wait = WAITS[min(self._waited, len(WAITS) - 1)]
+        self._waited += 1
+        if elapsed >= LATER:
+            wait = LATER_WAITS[min(self._waited_late, len(LATER_WAITS) - 1)]
+            self._waited_late += 1
+        return min(wait, self._limits.longest_wait)
+
+    def pause(self, waited: int) -> float:
+        """Return for how many seconds to leave the clients alone after an attempt that *waited* ms: at most a fifth of the time is stalled by us.
+
+        Jittered, since two that try in step with each other, or with a job that comes at a fixed pace, fail for ever.
+        """
+        return (0.5 + self._chance()) * max(50, 4 * waited) / 1000

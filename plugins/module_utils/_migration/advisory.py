@@ -44,7 +44,7 @@ def _name(db: Database, app: str) -> str:
 def _try(db: Database, app: str) -> bool:
     if db.engine == POSTGRESQL:
         return bool(db.value("SELECT pg_try_advisory_lock(%s)", (_key(app),)))
-    return db.value("SELECT GET_LOCK(%s, 0)", (_name(db, app),)) == 1
+    return bool(db.value("SELECT GET_LOCK(%s, 0)", (_name(db, app),)) == 1)
 
 
 def holder(db: Database, app: str) -> str:
@@ -77,10 +77,11 @@ def migration_lock(db: Database, app: str, deadline: float = 60.0) -> t.Iterator
     until = time.monotonic() + deadline
     while not _try(db, app):
         if time.monotonic() >= until:
+            found = holder(db, app) or "a session that has just gone"
             raise SeamlessError(
-                f"Another migration of {app} is running: its lock is held by {holder(db, app) or 'a session that has just gone'}, and was not free within {deadline:g} s. "
-                "Wait for it. If its runner is dead, the lock goes when the server has ended its last statement: end that session to have it at once.",
-                holder=holder(db, app),
+                f"Another migration of {app} is running: its lock is held by {found}, and was not free within {deadline:g} s. Wait for it. "
+                "If its runner is dead, the lock goes when the server has ended its last statement: end that session to have it at once.",
+                holder=found,
             )
         time.sleep(_POLL)
     try:

@@ -20,7 +20,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
 
 @dataclasses.dataclass(frozen=True)
 class Blocker:
-    """A session that is in our way. What the role may not see is empty; *age* is that of its transaction, in seconds, *idle* since when it does nothing in it."""
+    """A session that is in our way. What the role may not see is empty. In seconds: *age* of its transaction, *idle* since it does nothing in it."""
 
     pid: int
     user: str = ""
@@ -80,11 +80,12 @@ class Attempts:
     def given_up(self, cause: DatabaseError | None = None) -> DatabaseError:
         """Return the error for a lock that was not to be had."""
         tables = ", ".join(map(str, self.step.locks)) or "what it changes"
-        held = "; ".join(map(str, self.blockers)) or "by sessions that came and went, or that this role may not see"
+        held = "; ".join(map(str, self.blockers)) or "sessions that came and went, or that this role may not see"
         return DatabaseError(
             f"The step {self.step.name} did not get the lock on {tables} in {self.elapsed:.0f} s ({self.count} attempts, lock_wait_total is "
-            f"{self.limits.lock_wait_total:g} s). Held {held}. Nothing is half done: run it again when they are gone, or end them, or let kill_blockers end those that "
-            f"are idle in a transaction. If many hold it for longer than {self.limits.longest_wait} ms each, a higher max_stall_ms (now {self.limits.max_stall_ms}) gets it.",
+            f"{self.limits.lock_wait_total:g} s). In the way: {held}. Nothing is half done: run it again when they are gone, or end them, or let kill_blockers "
+            f"end those that are idle in a transaction. If many hold it for longer than {self.limits.longest_wait} ms each, a higher max_stall_ms "
+            f"(now {self.limits.max_stall_ms}) gets it.",
             kind="lock",
             code=cause.code if cause else "",
             step=self.step.name,

@@ -28,8 +28,8 @@ SELECT INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART
 FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY INDEX_NAME, SEQ_IN_INDEX"""
 
 _FOREIGN_KEYS = """
-SELECT k.CONSTRAINT_SCHEMA, k.CONSTRAINT_NAME, k.TABLE_SCHEMA, k.TABLE_NAME, k.COLUMN_NAME, k.REFERENCED_TABLE_SCHEMA, k.REFERENCED_TABLE_NAME, k.REFERENCED_COLUMN_NAME,
-  r.UPDATE_RULE, r.DELETE_RULE
+SELECT k.CONSTRAINT_SCHEMA, k.CONSTRAINT_NAME, k.TABLE_SCHEMA, k.TABLE_NAME, k.COLUMN_NAME,
+  k.REFERENCED_TABLE_SCHEMA, k.REFERENCED_TABLE_NAME, k.REFERENCED_COLUMN_NAME, r.UPDATE_RULE, r.DELETE_RULE
 FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.REFERENTIAL_CONSTRAINTS r
   ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME
 WHERE {where} ORDER BY k.TABLE_SCHEMA, k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION"""
@@ -74,13 +74,14 @@ def read_table(db: Database, name: Name) -> Table | None:
     columns = tuple(_column(db, row) for row in db.rows(_COLUMNS, at))
     triggers = [(str(trigger), str(body)) for trigger, body in db.rows(_TRIGGERS, at)]
     partitions = db.rows(_PARTITIONS, at)
+    versioning = (Dependent("system versioning", table),) if kind == "SYSTEM VERSIONED" else ()
     return Table(
         name=Name(schema, table),
         columns=columns,
         indexes=() if kind == "VIEW" else _indexes(db, Name(schema, table)),
         foreign_keys=_foreign_keys(db.rows(_FOREIGN_KEYS.format(where=_FROM), at)),
         referenced_by=_foreign_keys(db.rows(_FOREIGN_KEYS.format(where=_TO), at)),
-        dependents=(*_dependents(db, Name(schema, table), columns, triggers, partitions), *([Dependent("system versioning", table)] if kind == "SYSTEM VERSIONED" else [])),
+        dependents=tuple(_dependents(db, Name(schema, table), columns, triggers, partitions)) + versioning,
         triggers=tuple(trigger for trigger, dummy in triggers),
         sequences=tuple(Name(*sequence) for column in columns for sequence in re.findall(r"nextval\(`([^`]+)`\.`([^`]+)`\)", column.default or "")),
         rows=int(rows),
@@ -164,7 +165,8 @@ def _dependents(
     def named(text: str) -> tuple[str, ...]:
         return mentioned(text, [column.name for column in columns])
 
-    found = [Dependent("view", f"{schema}.{view}", named(text)) for schema, view, text in db.rows(_VIEWS, (quote.table(MARIADB, name),)) if (schema, view) != at]
+    views = db.rows(_VIEWS, (quote.table(MARIADB, name),))
+    found = [Dependent("view", f"{schema}.{view}", named(text)) for schema, view, text in views if (schema, view) != at]
     try:
         checks = db.rows(_CHECKS[db.server.mysql], at)
     except DatabaseError as exc:

@@ -15,7 +15,8 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
 
 _RELATION = """
 SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition,
-  (SELECT coalesce(sum(greatest(k.reltuples, 0)), 0)::bigint FROM pg_class k WHERE k.oid = c.oid OR k.oid IN (SELECT relid FROM pg_partition_tree(c.oid))),
+  (SELECT coalesce(sum(greatest(k.reltuples, 0)), 0)::bigint FROM pg_class k
+    WHERE k.relkind <> 'p' AND (k.oid = c.oid OR k.oid IN (SELECT relid FROM pg_partition_tree(c.oid)))),
   CASE WHEN c.relkind IN ('r', 'p', 'm') THEN (SELECT coalesce(sum(pg_total_relation_size(k.oid)), 0)::bigint FROM pg_class k
     WHERE k.oid = c.oid OR k.oid IN (SELECT relid FROM pg_partition_tree(c.oid))) ELSE 0 END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"""
@@ -29,14 +30,16 @@ FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_attrdef d 
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
 
 _INDEXES = """
-SELECT c.relname, ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+SELECT c.relname, ARRAY(SELECT a.attname::text
+    FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
     WHERE k.n <= i.indnkeyatts AND k.attnum > 0 ORDER BY k.n),
   i.indisunique, i.indisprimary, i.indisvalid AND i.indisready, i.indpred IS NOT NULL OR i.indexprs IS NOT NULL,
   (SELECT o.conname FROM pg_constraint o WHERE o.conindid = i.indexrelid AND o.conrelid = i.indrelid AND o.contype IN ('p', 'u', 'x') LIMIT 1),
   pg_get_indexdef(i.indexrelid)
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = %s ORDER BY c.relname"""
 
-_NAMES = "ARRAY(SELECT a.attname::text FROM unnest({array}) WITH ORDINALITY k(attnum, n) JOIN pg_attribute a ON a.attrelid = {table} AND a.attnum = k.attnum ORDER BY k.n)"
+_NAMES = """ARRAY(SELECT a.attname::text
+    FROM unnest({array}) WITH ORDINALITY k(attnum, n) JOIN pg_attribute a ON a.attrelid = {table} AND a.attnum = k.attnum ORDER BY k.n)"""
 
 _FOREIGN_KEYS = f"""
 SELECT o.conname, n.nspname, c.relname, {_NAMES.format(array="o.conkey", table="o.conrelid")}, fn.nspname, f.relname,
@@ -51,7 +54,8 @@ _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", 
 _DEPENDENTS = """
 SELECT kind, name, coalesce(array_agg(DISTINCT attname::text) FILTER (WHERE attname IS NOT NULL), '{}'), coalesce(max(definition), '') FROM (
   SELECT CASE WHEN v.oid = d.refobjid THEN 'rule' WHEN v.relkind = 'm' THEN 'materialized view' WHEN v.relkind = 'v' THEN 'view' ELSE 'rule' END AS kind,
-    CASE WHEN v.relkind IN ('v', 'm') AND v.oid <> d.refobjid THEN n.nspname || '.' || v.relname ELSE r.rulename::text END AS name, d.refobjid, d.refobjsubid, NULL AS definition
+    CASE WHEN v.relkind IN ('v', 'm') AND v.oid <> d.refobjid THEN n.nspname || '.' || v.relname ELSE r.rulename::text END AS name,
+    d.refobjid, d.refobjsubid, NULL AS definition
   FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class JOIN pg_namespace n ON n.oid = v.relnamespace
   WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND NOT (v.oid = d.refobjid AND r.rulename = '_RETURN')
   UNION ALL
@@ -72,7 +76,8 @@ SELECT kind, name, coalesce(array_agg(DISTINCT attname::text) FILTER (WHERE attn
   FROM pg_depend d JOIN pg_attrdef e ON e.oid = d.objid JOIN pg_attribute a ON a.attrelid = e.adrelid AND a.attnum = e.adnum
   WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass AND a.attgenerated <> '' AND a.attnum <> d.refobjsubid
   UNION ALL
-  SELECT 'check', o.conname, o.conrelid, k.attnum, regexp_replace(pg_get_constraintdef(o.oid), ' NOT VALID$', '') FROM pg_constraint o LEFT JOIN LATERAL unnest(o.conkey) k(attnum) ON true WHERE o.contype = 'c'
+  SELECT 'check', o.conname, o.conrelid, k.attnum, regexp_replace(pg_get_constraintdef(o.oid), ' NOT VALID$', '')
+  FROM pg_constraint o LEFT JOIN LATERAL unnest(o.conkey) k(attnum) ON true WHERE o.contype = 'c'
   UNION ALL
   SELECT 'column grant', x.privilege_type || ' TO ' || coalesce(nullif(pg_get_userbyid(x.grantee), 'unknown (OID=0)'), 'PUBLIC'), a.attrelid, a.attnum, NULL
   FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attacl IS NOT NULL AND NOT a.attisdropped
@@ -102,7 +107,8 @@ _TRIGGERS = """SELECT tgname FROM pg_trigger WHERE tgrelid = %s AND NOT tgisinte
 
 _SEQUENCES = """
 SELECT n.nspname, s.relname FROM pg_depend d JOIN pg_class s ON s.oid = d.objid JOIN pg_namespace n ON n.oid = s.relnamespace
-WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %s AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i') AND s.relkind = 'S'
+WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %s AND d.refobjsubid > 0
+  AND d.deptype IN ('a', 'i') AND s.relkind = 'S'
 ORDER BY s.relname"""
 
 

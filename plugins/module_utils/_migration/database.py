@@ -152,8 +152,8 @@ def connect(settings: ConnectSettings) -> Database:
         if "authentication failed" in exc.text:  # libpq tells no code of a refusal at login
             kind = "privilege"
         raise DatabaseError(
-            f"Can't connect to the {settings}: {exc.text.rstrip('.?')}. Check login_host, login_port, login_unix_socket, login_user, login_password and login_db, "
-            "and that the server lets this host and user in.",
+            f"Can't connect to the {settings}: {exc.text.rstrip('.?')}. Check login_host, login_port, login_unix_socket, login_user, login_password "
+            "and login_db, and that the server lets this host and user in.",
             kind="connection" if kind == "other" else kind,
             code=exc.code,
         ) from exc

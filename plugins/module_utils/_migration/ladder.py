@@ -6,14 +6,15 @@
 
 """How long to wait for a lock, and how long to leave the clients alone in between: pure, no I/O.
 
-Who waits for an exclusive lock makes everybody wait who comes after, so a client's stall is the wait of the attempt (measured on PostgreSQL 15 and
-MariaDB 10.11 with a reader of 5 s and 6 writers: no limit 4,032 ms, 500 ms 501 ms, 100 ms 105 ms, NOWAIT 15 ms), and success comes when the holder leaves, not sooner.
-NOWAIT alone never succeeded on a table where 16 clients hold their row for 10 ms each (96 attempts in 8 s); any wait of 20 ms or more did at once.
+Who waits for an exclusive lock makes everybody wait who comes after, so a client's stall is the wait of the attempt, and success comes when the holder
+leaves, not sooner (PostgreSQL 15, a reader of 4 s and 6 writers: with no limit clients stalled for 4,032 ms, with 500 ms for 501, with 100 ms for 105, with
+NOWAIT for 15). NOWAIT alone never succeeded where 16 clients hold a row for 10 ms each (96 attempts in 8 s); any wait of 20 ms or more did at once.
 Hence a ladder: attempts that do not wait, then ever longer waits, and after each a pause of several times its length.
 
 A longer wait helps only against holders that come and go all the time and stay for longer than the wait. A single long one is waited for outside the
-queue (see locks_postgresql.py), or costs some attempts. So the waits stay at 100 ms or less for the first 15 s, and later go up to *max_stall_ms*; its
-default of 150 ms keeps every stall that we cause below that.
+queue (locks_postgresql.py, locks_mariadb.py), or costs some attempts. So the waits stay at 100 ms or less for the first 15 s, and later go up to
+*max_stall_ms*, less what a stall has beside the wait. Its default of 150 keeps every stall that we cause below 150 ms, at the price of giving up in the end
+where holders of more than 120 ms always overlap; then the message says that a higher one would get the lock.
 """
 
 from __future__ import annotations

@@ -30,7 +30,9 @@ def run_step(db: Database, step: Step, limits: Limits, record: Record) -> StepOu
         with db.transaction():
             record(outcome)
         return outcome
-    return (locks_postgresql if db.engine == POSTGRESQL else locks_mariadb).run(db, step, limits, record)
+    if db.engine == POSTGRESQL:
+        return locks_postgresql.run(db, step, limits, record)
+    return locks_mariadb.run(db, step, limits, record)
 
 
 def blockers(db: Database, tables: t.Sequence[Name], older_than: float = 0.0) -> tuple[Blocker, ...]:

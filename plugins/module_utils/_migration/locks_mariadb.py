@@ -8,13 +8,13 @@
 
 There is no transactional DDL, so every statement climbs the ladder by itself, and a step is recorded after its last one.
 
-MariaDB knows lock_wait_timeout = 0 (from 10.3), which stalls a client for some 20 ms; MySQL's shortest is 1 s. Anything in between is made by a watchdog: the statement
-runs with 1 s, and a second connection kills it (KILL QUERY) when it has been waiting for a metadata lock for as long as the rung of the ladder says.
-What waits for nothing is left alone for as long as it takes, so an index may be built for hours, and the exclusive lock at its end is waited for in the same bounds.
+MariaDB knows lock_wait_timeout = 0 (from 10.3), which stalls a client for some 20 ms; MySQL's shortest is 1 s. Anything in between is made by a watchdog:
+the statement runs with 1 s, and a second connection ends it (KILL QUERY) when it has been waiting for a metadata lock for as long as the ladder says.
+What waits for nothing is left alone, so an index may be built for hours, and the exclusive lock at its end is waited for within the same bounds.
 
-Who holds the table's metadata lock is known where the plugin metadata_lock_info or performance_schema is on. Then a holder that stays is waited for outside the queue
-and not one client is stalled meanwhile. Else only the transactions of InnoDB are known, of whatever table; that is good enough for the report, and for not starting to
-build an index that would be thrown away at its end.
+Who holds the table's metadata lock is known where the plugin metadata_lock_info or performance_schema is on, and how old its transaction is with the
+privilege PROCESS. Then a holder that stays is waited for outside the queue, and no client is stalled meanwhile. With the privilege alone the transactions of
+InnoDB are known, of whatever table: good enough for the report, and for not starting to build an index that would be thrown away at its end.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ _ALL_THE_SAME = (1.0, 2.0, 3.0, 5.0)
 _DEADLOCKS = 5
 _USUAL = "SET SESSION lock_wait_timeout = 10"
 
-_BUILDS = re.compile(r"\s*(ALTER\s+TABLE|CREATE\s+(UNIQUE\s+|FULLTEXT\s+|SPATIAL\s+)?INDEX|DROP\s+INDEX)\b(?!.*\bALGORITHM\s*=?\s*INSTANT\b)", re.IGNORECASE | re.DOTALL)
+_BUILDS = re.compile(
+    r"\s*(ALTER\s+TABLE|CREATE\s+(UNIQUE\s+|FULLTEXT\s+|SPATIAL\s+)?INDEX|DROP\s+INDEX)\b(?!.*\bALGORITHM\s*=?\s*INSTANT\b)", re.IGNORECASE | re.DOTALL
+)
 
 _STATE = {
     False: "SELECT STATE FROM information_schema.PROCESSLIST WHERE ID = %s",
@@ -52,7 +54,8 @@ WHERE m.OBJECT_TYPE = 'TABLE' AND m.LOCK_STATUS = 'GRANTED' AND (m.OBJECT_SCHEMA
 GROUP BY h.PROCESSLIST_ID"""
 _INSTRUMENTED = "SELECT count(*) FROM performance_schema.setup_instruments WHERE NAME = 'wait/lock/metadata/sql/mdl' AND ENABLED = 'YES'"
 _TRANSACTIONS = "SELECT trx_mysql_thread_id, TIMESTAMPDIFF(MICROSECOND, trx_started, NOW(6)) / 1000000 FROM information_schema.INNODB_TRX"
-_SESSIONS = "SELECT ID, USER, HOST, COMMAND, coalesce(STATE, ''), TIME, coalesce(LEFT(INFO, 120), '') FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"
+_SESSIONS = """
+SELECT ID, USER, HOST, COMMAND, coalesce(STATE, ''), TIME, coalesce(LEFT(INFO, 120), '') FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"""
 
 
 def _holders(db: Database, tables: t.Sequence[Name]) -> dict[int, str] | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import collections
 import typing as t
 
-from database.cases import ROWS, Case, RowKey, Shape, Wrong
+from database.cases import Case, RowKey, Shape, Wrong
 from database.clients import Log
 from database.servers import POSTGRESQL, Place, Session
 
@@ -40,14 +40,14 @@ def diverged(place: Place, case: Case) -> list[str]:
     wrong = [f"old shape {line}" for line in wrong_old] + [f"new shape {line}" for line in wrong_new]
     if not wrong:
         wrong = [f"{key}: {old.get(key)} in the old shape and {new.get(key)} in the new one" for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    if len(old) < ROWS:
+    if len(old) < case.rows:
         wrong.append(f"only {len(old)} rows are left")
     return wrong
 
 
 def lost(place: Place, case: Case, shape: Shape, logs: t.Sequence[Log]) -> list[str]:
     """Return every row that isn't what the logs say, as *shape* has it now: lost, back again, with lost updates, or with more than there were."""
-    inserted: dict[RowKey, int] = {case.key.seeded(number): number % 7 for number in range(1, ROWS + 1)}
+    inserted: dict[RowKey, int] = {case.key.seeded(number): number % 7 for number in range(1, case.rows + 1)}
     added = collections.Counter[RowKey]()
     deleted: set[RowKey] = set()
     unsure: set[RowKey] = set()
@@ -62,7 +62,7 @@ def lost(place: Place, case: Case, shape: Shape, logs: t.Sequence[Log]) -> list[
         hits = {row[:-1]: int(row[-1]) for row in session.rows(f"SELECT {columns}, hits FROM {shape.table}")}
         also = session.value(f"SELECT count(*) FROM {shape.also_table}") if shape.also_table else None
         if case.untouched:
-            stamps = session.rows(f"SELECT {columns} FROM {shape.table} WHERE hits = 0 AND {case.untouched} > '2020-01-02' AND {case.key.columns[0]} <= {ROWS}")
+            stamps = session.rows(f"SELECT {columns} FROM {shape.table} WHERE hits = 0 AND {case.untouched} > '2020-01-02' AND {case.key.columns[0]} <= {case.rows}")
             wrong += [f"{row}: nobody wrote this row and {case.untouched} changed" for row in stamps]
     for key in sorted({*inserted, *hits}):
         if key in unsure:

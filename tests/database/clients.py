@@ -18,7 +18,7 @@ import random
 import time
 import typing as t
 
-from database.cases import ROWS, Case, RowKey, Shape, Wrong
+from database.cases import Case, RowKey, Shape, Wrong
 from database.servers import POSTGRESQL, Place, Session
 
 PAUSE = 0.002
@@ -131,7 +131,7 @@ class Client:
         """One of the rows that all write, or one of its own."""
         if self.own and self.random.random() < 0.2:
             return self.random.choice(self.own)
-        return self.case.key.seeded(self.random.randint(1, HOT if self.random.random() < 0.5 else ROWS))
+        return self.case.key.seeded(self.random.randint(1, HOT if self.random.random() < 0.5 else self.case.rows))
 
     def saw(self, key: RowKey, row: tuple[t.Any, ...] | None) -> int:
         """Return the row's number; it never is less than this client saw before. Raises Wrong."""

@@ -25,7 +25,7 @@ import typing as t
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from database import catalogs, checker
-from database.cases import ROWS, Case
+from database.cases import Case
 from database.clients import Clients, Log
 from database.kill import Killer
 from database.servers import POSTGRESQL, Place, Servers
@@ -99,15 +99,15 @@ def prepare(servers: Servers, case: Case, name: str) -> Place:
     with place.connect("root") as session:
         columns = (*case.key.columns, *case.old.values, *([case.untouched] if case.untouched else []))
         marks = f"({', '.join(['%s'] * len(columns))})"
-        for low in range(1, ROWS + 1, 500):
-            numbers = range(low, min(low + 500, ROWS + 1))
+        for low in range(1, case.rows + 1, 500):
+            numbers = range(low, min(low + 500, case.rows + 1))
             values = [
                 value for number in numbers
                 for value in (*case.key.seeded(number), *case.old.encode(number % 7), *(["2020-01-01 00:00:00"] if case.untouched else []))
             ]
             session.run(f"INSERT INTO {case.old.table} ({', '.join(columns)}) VALUES {', '.join([marks] * len(numbers))}", values)
         if case.engine == POSTGRESQL and case.key.kind == "serial":
-            session.run(f"SELECT setval(pg_get_serial_sequence('{case.old.table}', 'id'), {ROWS})")
+            session.run(f"SELECT setval(pg_get_serial_sequence('{case.old.table}', 'id'), {case.rows})")
         session.run(f"{'ANALYZE' if case.engine == POSTGRESQL else 'ANALYZE TABLE'} {case.old.table}")
         session.cursor.fetchall() if case.engine != POSTGRESQL else None
     return place

@@ -125,7 +125,7 @@ class Fleet:
             "ANSIBLE_NOCOLOR": "1",
         }
 
-    def __enter__(self) -> Fleet:
+    def __enter__(self) -> t.Self:
         for number in (signal.SIGTERM, signal.SIGHUP):
             with contextlib.suppress(ValueError):
                 signal.signal(number, lambda *dummy: sys.exit(1))

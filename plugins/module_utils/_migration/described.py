@@ -14,7 +14,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration import
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import POSTGRESQL, Fill, Name, Plan, Step, Table
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.pace import MOST
 
-SHOWN = ("expand", "backfill", "validate", "quarantine", "drop", "abort", "abort_backfill", "abort_validate", "restore", "reverse_backfill")
+SHOWN = ("expand", "backfill", "validate", "quarantine", "drop", "abort", "abort_backfill", "abort_validate", "restore", "reverse_backfill", "restore_validate")
 
 # Rows a second of an idle server with small rows: a rough word beforehand. While it runs, the measured rate counts.
 ROWS_A_SECOND = 50_000

@@ -59,4 +59,5 @@ def _evolve(tables: dict[Name, Table], operation: t.Mapping[str, t.Any], plan: P
             old = table.column(values["from"])
             made[values["to"]] = old.type if old else "text"
         new = tuple(Column(column, type_, True) for column, type_ in made.items() if table.column(column) is None)
-        tables[name] = dataclasses.replace(table, columns=(*table.columns, *new))
+        coming = (*table.coming, *(column.name for column in new))
+        tables[name] = dataclasses.replace(table, columns=(*table.columns, *new), coming=coming)

@@ -27,7 +27,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.spec import Contract, Limits
 
 # Parts of a plan that take back what earlier ones did: the operations in the reverse order.
-BACKWARD = ("abort", "abort_backfill", "abort_validate", "restore", "reverse_backfill")
+BACKWARD = ("abort", "abort_backfill", "abort_validate", "restore", "reverse_backfill", "restore_validate")
 FILLS = ("backfill", "abort_backfill", "reverse_backfill")
 SAMPLES = 5
 
@@ -71,6 +71,8 @@ def failing(db: Database, checks: t.Sequence[tuple[str, Check]]) -> list[tuple[s
     """Return the checks that do not hold: name, how many rows are wrong, and some of them."""
     found = []
     for name, check in checks:
+        for statement in check.prepare:
+            db.execute(statement)
         wrong = int(db.value(check.query) or 0)
         if wrong:
             rows = db.rows(f"{check.sample} LIMIT {SAMPLES}") if check.sample else []
@@ -113,7 +115,11 @@ class Runner:
         What has begun goes on without: its evidence was there at the beginning, and half a contract helps nobody.
         """
         for move in moves:
-            if move not in (states.QUARANTINE, states.DROP) or migration.state == move.begins:
+            if migration.state == move.begins:
+                continue
+            if move is states.RESTORE:
+                self._check_restore(migration)
+            if move not in (states.QUARANTINE, states.DROP):
                 continue
             if permission.force_contract_reason:
                 continue
@@ -137,6 +143,18 @@ class Runner:
                     "again after that, or say in force_contract_reason why it can't wait.",
                     drop_after=migration.drop_after,
                 )
+
+    def _check_restore(self, migration: Migration) -> None:
+        """Refuse a restore that can't succeed, before it begins."""
+        for plan in migration.plans:
+            if not plan.undoable:
+                raise SeamlessError(
+                    f"Migration {migration.name} can't be restored: nothing leads back from its {plan.operation}. Its old shape is there until it is dropped, "
+                    "and only a new migration, written by hand, can bring it back."
+                )
+        found = failing(self.db, [(name, t.cast("Check", check)) for name, check in parts(migration.plans, "before_restore")])
+        if found:
+            raise SeamlessError(f"Migration {migration.name} can't be restored: rows are in the way of {told(found)}. Correct them first.")
 
     def run(self, migration: Migration, moves: t.Sequence[states.Move], permission: Permission) -> Migration:
         """Run *moves*. Raises SeamlessError with what stopped it; the ledger has it too, and the next run goes on from there."""

@@ -53,7 +53,7 @@ BACKFILL = Move("backfill", "backfilling", "backfilled", ("backfill", "validate"
 QUARANTINE = Move("quarantine", "contracting", "quarantined", ("quarantine",))
 DROP = Move("drop", "dropping", "contracted", ("drop",))
 ABORT = Move("abort", "aborting", "aborted", ("abort", "abort_backfill", "abort_validate"))
-RESTORE = Move("restore", "restoring", "backfilled", ("restore", "reverse_backfill"))
+RESTORE = Move("restore", "restoring", "backfilled", ("restore", "reverse_backfill", "restore_validate"))
 MOVES = (EXPAND, BACKFILL, QUARANTINE, DROP, ABORT, RESTORE)
 
 _LADDER = (EXPAND, BACKFILL, QUARANTINE, DROP)

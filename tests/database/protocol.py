@@ -86,9 +86,9 @@ class Engine:
         except subprocess.TimeoutExpired:
             process.kill()
             text, dummy = process.communicate()
-            raise Broken(f"{target}: not done after {PHASE_TIMEOUT} s: {text[-1500:]}") from None
+            raise Broken(f"{target}: not done after {PHASE_TIMEOUT} s: {text[-900:]}") from None
         if process.returncode != 0:
-            raise Broken(f"{target}: ended with {process.returncode}: {text[-3000:]}")
+            raise Broken(f"{target}: ended with {process.returncode}: {text[-900:]}")
         return text
 
 

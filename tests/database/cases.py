@@ -210,7 +210,8 @@ def _rename_table(words: Words) -> t.Iterator[Case]:
     yield _serial(
         words, "users", "n bigint NOT NULL", "CREATE INDEX users_n ON users (n)", case="rename_table",
         operations=({"rename_table": {"from": "users", "to": "people"}},),
-        old=_number_shape("users"), new=_number_shape("people"), after=("ALTER TABLE users RENAME TO people",),
+        old=_number_shape("users"), new=_number_shape("people"),
+        after=("ALTER TABLE users RENAME TO people", *(("ALTER SEQUENCE users_id_seq RENAME TO people_id_seq",) if words.pg else ())),
     )
 
 
@@ -264,7 +265,10 @@ def _change_type(words: Words) -> t.Iterator[Case]:
         words, "orders", "n int NOT NULL DEFAULT 7", "CREATE INDEX orders_n ON orders (n)", case="change_type-same_name",
         operations=({"change_type": {"table": "orders", "column": "n", "type": "bigint", "prepared_statements": "none"}},),
         old=_number_shape("orders"), new=_number_shape("orders"),
-        after=("ALTER TABLE orders ALTER COLUMN n TYPE bigint" if words.pg else "ALTER TABLE orders MODIFY n bigint NOT NULL DEFAULT 7",),
+        after=(
+            ("ALTER TABLE orders ALTER COLUMN n TYPE bigint", "ALTER TABLE orders ALTER COLUMN n SET DEFAULT 7::bigint") if words.pg else
+            ("ALTER TABLE orders MODIFY n bigint NOT NULL DEFAULT 7",)
+        ),
         outcomes=("contract", "abort"),
     )
 
@@ -295,12 +299,11 @@ def _split_column(words: Words) -> t.Iterator[Case]:
     table = "app.people" if words.pg else "people"
     whole, parts, split, merge = _names(words, table)
     kind = words.text
-    not_null = [f"ALTER COLUMN {column} SET NOT NULL" if words.pg else f"MODIFY {column} {kind} NOT NULL" for column in ("first", "last")]
     yield _serial(
         words, table, f"name {kind} NOT NULL", case="split_column",
         operations=({"split_column": {"table": table, "from": "name", "to": {"first": kind, "last": kind}, "up": split, "down": merge, "lossy": "refuse"}},),
         old=whole, new=parts,
-        after=(f"ALTER TABLE {table} ADD COLUMN first {kind}, ADD COLUMN last {kind}, DROP COLUMN name", f"ALTER TABLE {table} {', '.join(not_null)}"),
+        after=(f"ALTER TABLE {table} ADD COLUMN first {kind}, ADD COLUMN last {kind}, DROP COLUMN name",),
     )
 
 
@@ -311,10 +314,7 @@ def _merge_columns(words: Words) -> t.Iterator[Case]:
         words, "people", f"first {kind} NOT NULL, last {kind} NOT NULL", case="merge_columns",
         operations=({"merge_columns": {"table": "people", "from": ["first", "last"], "to": {"name": kind}, "up": merge, "down": split}},),
         old=parts, new=whole,
-        after=(
-            f"ALTER TABLE people ADD COLUMN name {kind}, DROP COLUMN first, DROP COLUMN last",
-            "ALTER TABLE people ALTER COLUMN name SET NOT NULL" if words.pg else f"ALTER TABLE people MODIFY name {kind} NOT NULL",
-        ),
+        after=(f"ALTER TABLE people ADD COLUMN name {kind}, DROP COLUMN first, DROP COLUMN last",),
     )
 
 
@@ -349,10 +349,10 @@ def _constraints(words: Words) -> t.Iterator[Case]:
         case="add_foreign_key",
         operations=({"add_foreign_key": {
             "table": "orders", "columns": ["customer_id"], "references": {"table": "customers", "columns": ["id"]}, "name": "orders_customer_fk",
-            "on_delete": "RESTRICT",
+            "on_delete": "CASCADE",
         }},),
         old=customer, new=customer,
-        after=("ALTER TABLE orders ADD CONSTRAINT orders_customer_fk FOREIGN KEY (customer_id) REFERENCES customers (id) ON DELETE RESTRICT",), outcomes=kept,
+        after=("ALTER TABLE orders ADD CONSTRAINT orders_customer_fk FOREIGN KEY (customer_id) REFERENCES customers (id) ON DELETE CASCADE",), outcomes=kept,
     )
     plain = _number_shape("items")
     yield _serial(
@@ -413,7 +413,6 @@ def _together(words: Words) -> t.Iterator[Case]:
             f"{first.bump}, {column} = @{column} + 1",
         )
 
-    not_null = [f"ALTER COLUMN {column} SET NOT NULL" if words.pg else f"MODIFY {column} {kind} NOT NULL" for column in ("first", "last")]
     yield _serial(
         words, "people", f"name {kind} NOT NULL, points int NOT NULL DEFAULT 0", case="split_column-and_rename",
         operations=(
@@ -423,7 +422,6 @@ def _together(words: Words) -> t.Iterator[Case]:
         old=both(whole, "points"), new=both(parts, "score"),
         after=(
             f"ALTER TABLE people ADD COLUMN first {kind}, ADD COLUMN last {kind}, DROP COLUMN name", "ALTER TABLE people RENAME COLUMN points TO score",
-            f"ALTER TABLE people {', '.join(not_null)}",
         ),
     )
 

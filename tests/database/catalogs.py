@@ -50,7 +50,7 @@ POSTGRESQL_LEFT = f"""
     SELECT 'relation ' || c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relname LIKE %s AND n.nspname NOT IN ('{LEDGER}', 'pg_toast')
     UNION ALL SELECT 'column ' || c.oid::regclass || '.' || a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE a.attname LIKE %s AND NOT a.attisdropped AND n.nspname <> '{LEDGER}'
+        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind <> 'i' AND a.attname LIKE %s AND NOT a.attisdropped AND n.nspname <> '{LEDGER}'
     UNION ALL SELECT 'trigger ' || t.tgname FROM pg_trigger t WHERE t.tgname LIKE %s
     UNION ALL SELECT 'constraint ' || o.conname FROM pg_constraint o JOIN pg_namespace n ON n.oid = o.connamespace
         WHERE o.conname LIKE %s AND n.nspname <> '{LEDGER}'
@@ -71,10 +71,11 @@ MARIADB_CATALOG = {
     " group_concat(concat_ws(':', column_name, sub_part) ORDER BY seq_in_index)) FROM information_schema.statistics WHERE table_schema = database() AND {ours}"
     " GROUP BY table_name, index_name, non_unique, index_type",
     "foreign key": "SELECT concat(k.table_name, '.', k.constraint_name), concat_ws(' ', group_concat(k.column_name ORDER BY ordinal_position),"
-    " k.referenced_table_name, group_concat(k.referenced_column_name ORDER BY ordinal_position), r.update_rule, r.delete_rule)"
+    " k.referenced_table_name, group_concat(k.referenced_column_name ORDER BY ordinal_position),"
+    " replace(r.update_rule, 'NO ACTION', 'RESTRICT'), replace(r.delete_rule, 'NO ACTION', 'RESTRICT'))"
     " FROM information_schema.key_column_usage k"
     " JOIN information_schema.referential_constraints r ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name"
-    " WHERE k.table_schema = database() AND k.referenced_table_name IS NOT NULL GROUP BY 1, k.referenced_table_name, r.update_rule, r.delete_rule",
+    " WHERE k.table_schema = database() AND {k.ours} AND k.referenced_table_name IS NOT NULL GROUP BY 1, k.referenced_table_name, r.update_rule, r.delete_rule",
     "check": "SELECT concat(table_name, '.', constraint_name), check_clause FROM information_schema.check_constraints"
     " WHERE constraint_schema = database() AND {ours}",
     "trigger": "SELECT trigger_name, concat(action_timing, ' ', event_manipulation, ' ', event_object_table, ' ', action_statement)"
@@ -103,7 +104,7 @@ def catalog(session: Session, database: str) -> Catalog:
     queries = POSTGRESQL_CATALOG if session.engine == POSTGRESQL else MARIADB_CATALOG
     found: Catalog = {}
     for kind, query in queries.items():
-        rows = session.rows(query.replace("{schema}", POSTGRESQL_SCHEMA).replace("{ours}", MARIADB_OURS))
+        rows = session.rows(query.replace("{schema}", POSTGRESQL_SCHEMA).replace("{ours}", MARIADB_OURS).replace("{k.ours}", f"k.{MARIADB_OURS}"))
         found[kind] = {str(name): str(what or "").replace(f"{database}_", "_").replace(f"`{database}`.", "") for name, what in rows}
     return found
 

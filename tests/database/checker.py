@@ -62,7 +62,8 @@ def lost(place: Place, case: Case, shape: Shape, logs: t.Sequence[Log]) -> list[
         hits = {row[:-1]: int(row[-1]) for row in session.rows(f"SELECT {columns}, hits FROM {shape.table}")}
         also = session.value(f"SELECT count(*) FROM {shape.also_table}") if shape.also_table else None
         if case.untouched:
-            stamps = session.rows(f"SELECT {columns} FROM {shape.table} WHERE hits = 0 AND {case.untouched} > '2020-01-02' AND {case.key.columns[0]} <= {case.rows}")
+            where = f"hits = 0 AND {case.untouched} > '2020-01-02' AND {case.key.columns[0]} <= {case.rows}"
+            stamps = session.rows(f"SELECT {columns} FROM {shape.table} WHERE {where}")
             wrong += [f"{row}: nobody wrote this row and {case.untouched} changed" for row in stamps]
     for key in sorted({*inserted, *hits}):
         if key in unsure:

@@ -249,6 +249,7 @@ class _Statement:
                 return
             self._end_idle(holders)
             time.sleep(_LOOK)
+            self._started += _LOOK  # the time for trying begins when it has gone
 
     def _until_safe(self) -> None:
         """Look for a moment in which nobody holds the table that has only read it: it may be about to write, and would be ended."""

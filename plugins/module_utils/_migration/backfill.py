@@ -29,11 +29,10 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.pace i
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.spec import Limits
 
 # How long a batch waits for a row that somebody else has locked, with the rows that it has already locked itself kept from others meanwhile.
+# On MariaDB it is all or a second, so it does not wait; MySQL knows no less than that second.
 ROW_WAIT_MS = 100
 # How often the throttles are asked, in seconds.
 CHECK_EVERY = 1.0
-# Batches that may fail at once on MariaDB, where the shortest wait is a second, before that second is granted.
-AT_ONCE = 5
 
 
 def encoded(value: t.Any) -> t.Any:
@@ -150,7 +149,7 @@ class Backfill:
             started = time.monotonic()
             try:
                 with self.db.transaction():
-                    walk.prepare(wait=hindrances >= AT_ONCE)
+                    walk.prepare()
                     place, walked, changed = walk.batch(record.position, pace.batch)
                     record = dataclasses.replace(
                         record,
@@ -219,7 +218,7 @@ class _Walk:
         self.assignments, self.condition = _plain(fill.assignments), _plain(fill.condition)
         self._set = False
 
-    def prepare(self, *, wait: bool) -> None:
+    def prepare(self) -> None:
         """Set the session up for a batch, within its transaction where the engine can."""
         if self.engine == POSTGRESQL:
             # A batch that a crash of the server takes back takes its place in the ledger with it: it need not wait for the disk.
@@ -229,7 +228,7 @@ class _Walk:
         self._set = True
         if self.fill.marked:
             self.db.execute("SET @seamless_backfill = 1")
-        self.db.execute(f"SET SESSION innodb_lock_wait_timeout = {1 if wait or self.db.server.mysql else 0}")
+        self.db.execute(f"SET SESSION innodb_lock_wait_timeout = {1 if self.db.server.mysql else 0}")
 
     def restore(self) -> None:
         """Take back what :meth:`prepare` set and no transaction takes back."""

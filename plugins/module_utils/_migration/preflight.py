@@ -49,6 +49,20 @@ def refuse_pooler(db: Database) -> None:
         )
 
 
+def refuse_stranger(db: Database) -> None:
+    """Refuse a user that can't write the ledger that is there."""
+    if db.engine != POSTGRESQL or not Ledger(db).exists():
+        return
+    user, owner, writes = db.rows(
+        "SELECT current_user, pg_get_userbyid(relowner), has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'UPDATE') FROM pg_catalog.pg_class "
+        "WHERE oid = 'seamless_rollout.migration'::regclass"
+    )[0]
+    if not writes:
+        raise SeamlessError(
+            f"The ledger of this database belongs to {owner}, and {user} can't write it: log in as {owner} or a member of that role (login_user, session_role)."
+        )
+
+
 def examine(db: Database, spec: Spec, plans: t.Sequence[Plan], tables: t.Mapping[Name, Table]) -> Findings:
     """Return what stands in the way of *spec*. Reads only."""
     found = Findings()

@@ -88,6 +88,12 @@ def set_default(work: Work, table: Name, column: str, default: str | None) -> st
     return alter(work, table, f"ALTER COLUMN {work.q(column)} {change}", "INSTANT")
 
 
+def spare_default(work: Work, table: Name, column: str, default: str | None) -> Step:
+    """Return the step that gives an old column the default that it needs in the quarantine, or takes it back. Once it is renamed away, that is done."""
+    name = f"default of {column}" if default is not None else f"no default of {column}"
+    return alone(name, set_default(work, table, column, default), absent(column_there(work, table, column)))
+
+
 def drop_column(work: Work, table: Name, column: str) -> Step:
     statement = alter(work, table, f"DROP COLUMN {if_exists(work)}{work.q(column)}", "INSTANT", kind="drop")
     return alone(f"drop column {column}", statement, absent(column_there(work, table, column)))
@@ -104,16 +110,16 @@ def drop_index(work: Work, table: Name, name: str) -> Step:
 
 
 def rename_index(work: Work, table: Name, present: str, new: str, *, ours: bool) -> Step:
-    """Return the step that renames an index. *ours*: the new name is one that only a migration gives, so it tells that the step is done; else the present one is."""
+    """Return the step that renames an index. *ours*: the new name is one that only a migration gives, so its presence tells that the step is done."""
     statement = alter(work, table, f"RENAME INDEX {work.q(present)} TO {work.q(new)}", "INSTANT", kind="index")
     return alone(f"index {present} is {new}", statement, index_there(work, table, new) if ours else absent(index_there(work, table, present)))
 
 
 def add_key(work: Work, key: ForeignKey, name: str, columns: t.Sequence[str]) -> Step:
-    """Return the step that adds *key* under *name* to *columns*: new rows are held to it, old ones are for :func:`orphans`, since the server does not look at them."""
+    """Return the step that adds *key* under *name* to *columns*: new rows are held to it, at old ones the server does not look (see :func:`orphans`)."""
     change = (
         f"ADD CONSTRAINT {work.q(name)} FOREIGN KEY {if_exists(work, absent=True)}({work.list(columns)}) REFERENCES {work.sql(key.target)} "
-        f"({work.list(key.target_columns)}) ON UPDATE {key.on_update} ON DELETE {key.on_delete}"
+        f"({work.list(key.target_columns)}){work.actions(key)}"
     )
     statement = alter(work, key.table, change, "INSTANT", kind="foreign key")
     checks = ("SET SESSION foreign_key_checks = 0",), ("SET SESSION foreign_key_checks = 1",)
@@ -167,7 +173,9 @@ class Carried:
 
     def validate(self) -> list[Step]:
         work, name = self.work, self.table.name
-        steps = [add_index(work, name, work.helper(index.name), self._columns(index, self.company.moved), unique=index.unique) for index in self.company.carried]
+        steps = [
+            add_index(work, name, work.helper(index.name), self._columns(index, self.company.moved), unique=index.unique) for index in self.company.carried
+        ]
         return steps + [add_key(work, key, new, columns) for key, (new, columns) in self._key_names().items()]
 
     def verify(self) -> list[Check]:
@@ -183,7 +191,14 @@ class Carried:
         """Return what goes before the old columns are no longer kept in step."""
         work, name = self.work, self.table.name
         steps = [drop_key(work, name, key.name) for key in self.company.foreign_keys]
-        return steps + [drop_index(work, name, index.name) for index in self.company.unique]
+        carried = {index.name for index in self.company.carried}
+        for index in self.company.unique:
+            step = drop_index(work, name, index.name)
+            if index.name in carried:
+                # Once the new one has the old one's name, there is nothing left to drop.
+                step = alone(step.name, step.statements[0], f"SELECT ({step.done}) OR ({absent(index_there(work, name, work.helper(index.name)))})")
+            steps.append(step)
+        return steps
 
     def renames(self) -> list[Step]:
         work, name = self.work, self.table.name

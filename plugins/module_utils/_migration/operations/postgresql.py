@@ -72,7 +72,7 @@ def foreign_key(work: Work, key: ForeignKey, name: str, columns: t.Iterable[str]
     """Return the statement that adds *key* under another *name* to other *columns*; rows that are there already are not looked at."""
     return (
         f"ALTER TABLE {work.sql(key.table)} ADD CONSTRAINT {work.q(name)} FOREIGN KEY ({work.list(columns)}) REFERENCES {work.sql(key.target)} "
-        f"({work.list(key.target_columns)}) ON UPDATE {key.on_update} ON DELETE {key.on_delete} NOT VALID"
+        f"({work.list(key.target_columns)}){work.actions(key)} NOT VALID"
     )
 
 
@@ -170,7 +170,9 @@ class Carried:
         work, name = self.work, self.table.name
         statements = [drop_constraint(work, name, check.name) for check in self.company.checks]
         for index in self.company.unique:
-            statements.append(drop_constraint(work, name, index.constraint) if index.constraint else f"DROP INDEX IF EXISTS {work.sql(Name(name.schema, index.name))}")
+            statements.append(
+                drop_constraint(work, name, index.constraint) if index.constraint else f"DROP INDEX IF EXISTS {work.sql(Name(name.schema, index.name))}"
+            )
         statements += [self._renamed(index.name, work.quarantined(index.name)) for index in self.company.plain]
         return statements + [self._exchange(old, helper) for old, helper in self._pairs()]
 

@@ -17,6 +17,9 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.databa
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ladder import Limits
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Step
 
+# So many blockers are named in the message; all of them are in its details.
+_NAMED = 5
+
 
 @dataclasses.dataclass(frozen=True)
 class Blocker:
@@ -80,12 +83,13 @@ class Attempts:
     def given_up(self, cause: DatabaseError | None = None) -> DatabaseError:
         """Return the error for a lock that was not to be had."""
         tables = ", ".join(map(str, self.step.locks)) or "what it changes"
-        held = "; ".join(map(str, self.blockers)) or "sessions that came and went, or that this role may not see"
+        more = f"; and {len(self.blockers) - _NAMED} more" if len(self.blockers) > _NAMED else ""
+        held = "; ".join(map(str, self.blockers[:_NAMED])) + more or "sessions that came and went, or that this role may not see"
         return DatabaseError(
             f"The step {self.step.name} did not get the lock on {tables} in {self.elapsed:.0f} s ({self.count} attempts, lock_wait_total is "
             f"{self.limits.lock_wait_total:g} s). In the way: {held}. Nothing is half done: run it again when they are gone, or end them, or let kill_blockers "
-            f"end those that are idle in a transaction. If many hold it for longer than {self.limits.longest_wait} ms each, a higher max_stall_ms "
-            f"(now {self.limits.max_stall_ms}) gets it.",
+            f"end those that are idle in a transaction. If there are always some that hold it for longer than {self.limits.longest_wait} ms, a higher "
+            f"max_stall_ms (now {self.limits.max_stall_ms}) gets it.",
             kind="lock",
             code=cause.code if cause else "",
             step=self.step.name,

@@ -29,12 +29,16 @@ LATER = 15.0
 
 # What a client's stall has beside our wait: the statements under the lock, the commit, waking up.
 ALLOWANCE = 30
-SHORTEST = 10
+SHORTEST = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a step may cost the clients. *kill_blockers*: end sessions that hold the lock and have been idle in their transaction for so many seconds."""
+    """What a step may cost the clients.
+
+    *max_stall_ms* 0: never wait, only try whether the lock is free. *kill_blockers*: end sessions that hold the lock and have been idle in their transaction
+    for so many seconds.
+    """
 
     max_stall_ms: int = 150
     lock_wait_total: float = 600.0
@@ -43,22 +47,32 @@ class Limits:
     @property
     def longest_wait(self) -> int:
         """The longest that an attempt may wait, in ms."""
-        return max(SHORTEST, self.max_stall_ms - ALLOWANCE)
+        return max(SHORTEST, self.max_stall_ms - ALLOWANCE) if self.max_stall_ms > 0 else 0
 
 
 class Ladder:
     """The attempts of one step.
 
     *probes* attempts come first that do not wait at all, and *between* more after each that waits: where such an attempt costs the clients nothing, it is also
-    the way to notice that a long holder has gone. MySQL can't do that: 0 and 0. *costly*: a failed attempt loses work (an index that was built), so none is
-    made that is likely to fail: no probes, and no waits below the longest of the first seconds.
+    the way to notice that a long holder has gone. *rest*: how many ms are between two of them.
+    *costly*: a failed attempt loses work (an index that was built), so the first waits are as long as they may be.
     """
 
-    def __init__(self, limits: Limits, *, probes: int = 3, between: int = 0, costly: bool = False, chance: t.Callable[[], float] = random.random) -> None:
-        self._limits = limits
-        self._between = 0 if costly else between
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        probes: int = 3,
+        between: int = 0,
+        rest: int = 50,
+        costly: bool = False,
+        chance: t.Callable[[], float] = random.random,
+    ) -> None:
+        self._longest = limits.longest_wait
+        self._probes = probes
+        self._between = between
+        self._rest = rest
         self._chance = chance
-        self._probes = 0 if costly else probes
         self._waited = len(WAITS) if costly else 0
         self._waited_late = 0
 
@@ -73,11 +87,11 @@ class Ladder:
         if elapsed >= LATER:
             wait = LATER_WAITS[min(self._waited_late, len(LATER_WAITS) - 1)]
             self._waited_late += 1
-        return min(wait, self._limits.longest_wait)
+        return min(wait, self._longest)
 
     def pause(self, waited: int) -> float:
         """Return for how many seconds to leave the clients alone after an attempt that *waited* ms: at most a fifth of the time is stalled by us.
 
         Jittered, since two that try in step with each other, or with a job that comes at a fixed pace, fail for ever.
         """
-        return (0.5 + self._chance()) * max(50, 4 * waited) / 1000
+        return (0.5 + self._chance()) * max(self._rest, 4 * waited) / 1000

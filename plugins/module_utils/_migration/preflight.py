@@ -203,7 +203,10 @@ def _mariadb(db: Database, spec: Spec, plans: t.Sequence[Plan], dummy: t.Mapping
             "SET GLOBAL log_bin_trust_function_creators = 1 for as long as the migration takes."
         )
     if int(log_bin) and str(db.value("SELECT @@binlog_format")).upper() == "STATEMENT":
-        found.warnings.append("binlog_format is STATEMENT: what triggers write can come out differently on replicas; MIXED or ROW is safe.")
+        found.problems.append(
+            "binlog_format is STATEMENT, with which no row can be changed in READ COMMITTED, and what triggers write can come out differently on replicas: "
+            "SET GLOBAL binlog_format = MIXED, and connect anew."
+        )
     if triggers and not _granted(db, grants, "TRIGGER"):
         found.problems.append(f"This user lacks TRIGGER on {db.default_schema}: GRANT TRIGGER ON `{db.default_schema}`.* TO it.")
     for right in ("ALTER", "CREATE", "DROP"):

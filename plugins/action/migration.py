@@ -9,7 +9,7 @@ import os
 import typing as t
 
 import yaml
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleFileNotFound
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
@@ -47,11 +47,13 @@ class ActionModule(ActionBase):
                     return file.read()
             finally:
                 self._loader.cleanup_tmp_file(path)
-        except (AnsibleError, OSError, UnicodeDecodeError) as exc:
+        except AnsibleFileNotFound:
             raise AnsibleActionFail(
-                f"src: {src} can't be read on the controller: {exc}. Give a path that is absolute, beside the playbook or in migrations/ there, "
-                "or set remote_src: true for a file of the host."
-            ) from exc
+                f"src: {src} is not on the controller: give a path that is absolute, beside the playbook or in migrations/ there, or set remote_src: true "
+                "for a file of the host."
+            ) from None
+        except (AnsibleError, OSError, UnicodeDecodeError) as exc:
+            raise AnsibleActionFail(f"src: {src} can't be read on the controller: {exc}") from exc
 
     def _remote(self, src: str, task_vars: dict[str, t.Any]) -> str:
         """Return the text of *src* on the host."""

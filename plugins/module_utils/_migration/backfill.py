@@ -20,7 +20,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._migration import quote
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import locks, quote
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.database import Database, DatabaseError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger import Ledger
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger_records import FillRecord
@@ -29,11 +29,10 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.pace i
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.spec import Limits
 
 # How long a batch waits for a row that somebody else has locked, with the rows that it has already locked itself kept from others meanwhile.
+# On MariaDB it is all or a second, so it does not wait; MySQL knows no less than that second.
 ROW_WAIT_MS = 100
 # How often the throttles are asked, in seconds.
 CHECK_EVERY = 1.0
-# Batches that may fail at once on MariaDB, where the shortest wait is a second, before that second is granted.
-AT_ONCE = 5
 
 
 def encoded(value: t.Any) -> t.Any:
@@ -141,8 +140,15 @@ class Backfill:
         if record is None:
             record = FillRecord(phase, number, None, False, 0, 0, estimate, START, 0.0)
             self.ledger.fill(self.migration_id, record)
-        pace = Pace(self.limits.batch_ms, record.batch)
         walk = _Walk(self.db, fill, index)
+        try:
+            walk.enter()
+            return self._walk(record, fill, walk)
+        finally:
+            walk.leave()
+
+    def _walk(self, record: FillRecord, fill: Fill, walk: _Walk) -> FillRecord:
+        pace = Pace(self.limits.batch_ms, record.batch)
         hindered: float | None = None
         hindrances = 0
         while not record.done:
@@ -150,7 +156,7 @@ class Backfill:
             started = time.monotonic()
             try:
                 with self.db.transaction():
-                    walk.prepare(wait=hindrances >= AT_ONCE)
+                    walk.prepare()
                     place, walked, changed = walk.batch(record.position, pace.batch)
                     record = dataclasses.replace(
                         record,
@@ -167,26 +173,33 @@ class Backfill:
             except DatabaseError as exc:
                 if exc.kind not in ("lock", "deadlock"):
                     raise
-                record = self._recorded(phase, number)
+                record = self._recorded(record)
                 hindrances += 1
                 hindered = started if hindered is None else hindered
                 if time.monotonic() - hindered > self.limits.lock_wait_total:
-                    raise SeamlessError(
-                        f"The backfill of {fill.table} waited {time.monotonic() - hindered:.0f} seconds for rows that others keep locked (lock_wait_total "
-                        f"{self.limits.lock_wait_total:g}): end the long transactions and run it again; it goes on where it is. {exc}",
-                        **exc.details,
-                    ) from exc
+                    raise self._given_up(fill, time.monotonic() - hindered, exc) from exc
                 pace.hindered()
+                if hindrances % 20 == 0:
+                    record = dataclasses.replace(record, waits="rows that others keep locked")
+                    self.ledger.fill(self.migration_id, record)
                 time.sleep(random.uniform(0.01, 0.05) * min(hindrances, 20))
                 continue
-            finally:
-                walk.restore()
             hindered, hindrances = None, 0
             time.sleep(pace.took((time.monotonic() - started) * 1000, walked))
         return record
 
-    def _recorded(self, phase: str, number: int) -> FillRecord:
-        return next(item for item in self.ledger.fills(self.migration_id) if (item.phase, item.number) == (phase, number))
+    def _given_up(self, fill: Fill, seconds: float, exc: DatabaseError) -> SeamlessError:
+        holders = locks.blockers(self.db, [fill.table], older_than=1.0)
+        told = "; ".join(map(str, holders)) or "sessions that came and went, or that this user may not see"
+        return SeamlessError(
+            f"The backfill of {fill.table} waited {seconds:.0f} seconds for rows that others keep locked (lock_wait_total is {self.limits.lock_wait_total:g}), "
+            f"perhaps: {told}. End the long transactions and run it again; it goes on where it is.",
+            **{**exc.details, "blockers": [dataclasses.asdict(holder) for holder in holders]},
+        )
+
+    def _recorded(self, record: FillRecord) -> FillRecord:
+        """Return what the ledger has in place of *record*, whose batch was taken back."""
+        return next(item for item in self.ledger.fills(self.migration_id) if (item.phase, item.number) == (record.phase, record.number))
 
     def _wait(self, record: FillRecord) -> FillRecord:
         """Wait while a throttle says so, with the reason in the ledger for whoever looks."""
@@ -211,24 +224,33 @@ class _Walk:
         self.assignments, self.condition = _plain(fill.assignments), _plain(fill.condition)
         self._set = False
 
-    def prepare(self, *, wait: bool) -> None:
-        """Set the session up for a batch, within its transaction where the engine can."""
+    def enter(self) -> None:
+        """Set the session up for the walk, where the engine can't do it for a transaction."""
         if self.engine == POSTGRESQL:
-            # A batch that a crash of the server takes back takes its place in the ledger with it: it need not wait for the disk.
-            marker = ", set_config('seamless_rollout.backfill', 'on', true)" if self.fill.marked else ""
-            self.db.rows(f"SELECT set_config('lock_timeout', '{ROW_WAIT_MS}ms', true), set_config('synchronous_commit', 'off', true){marker}")
             return
         self._set = True
         if self.fill.marked:
             self.db.execute("SET @seamless_backfill = 1")
-        self.db.execute(f"SET SESSION innodb_lock_wait_timeout = {1 if wait or self.db.server.mysql else 0}")
+        self.db.execute(f"SET SESSION innodb_lock_wait_timeout = {1 if self.db.server.mysql else 0}")
 
-    def restore(self) -> None:
-        """Take back what :meth:`prepare` set and no transaction takes back."""
-        if self._set:
-            self._set = False
+    def leave(self) -> None:
+        """Take back what :meth:`enter` set."""
+        if not self._set:
+            return
+        self._set = False
+        try:
             self.db.execute("SET @seamless_backfill = NULL")
             self.db.execute("SET SESSION innodb_lock_wait_timeout = DEFAULT")
+        except DatabaseError as exc:
+            if exc.kind != "connection":  # with the session its settings are gone
+                raise
+
+    def prepare(self) -> None:
+        """Set the transaction of a batch up."""
+        if self.engine == POSTGRESQL:
+            # A batch that a crash of the server takes back takes its place in the ledger with it: it need not wait for the disk.
+            marker = ", set_config('seamless_rollout.backfill', 'on', true)" if self.fill.marked else ""
+            self.db.rows(f"SELECT set_config('lock_timeout', '{ROW_WAIT_MS}ms', true), set_config('synchronous_commit', 'off', true){marker}")
 
     def batch(self, position: t.Sequence[t.Any] | None, size: int) -> tuple[list[t.Any] | None, int, int]:
         """Fill the next *size* rows behind *position*. Returns the new position (None at the end), how many rows were walked and how many changed."""

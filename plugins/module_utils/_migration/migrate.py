@@ -69,6 +69,7 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     app, name = (given.app, given.name) if given else (params["app"], params["name"])
     with opened(params) as db:
         preflight.refuse_pooler(db)
+        preflight.refuse_stranger(db)
         if check_mode or params["state"] == "planned":
             return _told(db, given, app, name, params)
         task = _prepared(db, given, app, name, params["state"])
@@ -136,7 +137,11 @@ def _told(db: Database, given: Spec | None, app: str, name: str, params: t.Mappi
         found = preflight.examine(db, task.spec, task.plans, task.tables)
         if task.moves:
             found.insist(task.spec.name)
-        result.update(preflight={**found.facts, "problems": found.problems}, notices=found.warnings)
+        result.update(preflight={**found.facts, "problems": found.problems}, notices=found.warnings, warnings=found.problems)
+    if any(move in (states.QUARANTINE, states.DROP) and move.begins != task.state for move in task.moves) and not (
+        params["gate"] or params["force_contract_reason"].strip()
+    ):
+        result["notices"] = [*result["notices"], f"state: {params['state']} will ask for a gate that passed (gate), or for force_contract_reason."]
     phases = [phase for move in task.moves for phase in move.phases]
     result["changed"] = bool(task.moves)
     todo = described.text([step for step in steps if step["phase"] in phases])

@@ -51,14 +51,13 @@ class Progress:
 
 
 def progress(done: int, estimate: int | None, seconds: float, finished: bool = False) -> Progress:
-    """Return how far a backfill is that walked *done* of about *estimate* rows in *seconds*. The estimate grows when it proves too small."""
+    """Return how far a backfill is that walked *done* of about *estimate* rows in *seconds*. An estimate that proves too small is none any more."""
     rate = done / seconds if seconds > 0 and done > 0 else None
     if finished:
         return Progress(done, done, _rounded(rate), 0.0)
-    if estimate is None or estimate <= 0:
+    if estimate is None or estimate <= done:
         return Progress(done, None, _rounded(rate), None)
-    total = max(estimate, done)
-    return Progress(done, total, _rounded(rate), None if rate is None else round((total - done) / rate, 1))
+    return Progress(done, estimate, _rounded(rate), None if rate is None else round((estimate - done) / rate, 1))
 
 
 def _rounded(value: float | None) -> float | None:

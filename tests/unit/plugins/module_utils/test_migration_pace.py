@@ -51,7 +51,7 @@ def test_a_batch_keeps_its_bounds(times: list[float | None], start: int) -> None
 def test_progress_tells_rate_and_rest() -> None:
     far = progress(2_000, 10_000, 4.0)
     assert (far.rate, far.eta) == (500.0, 16.0)
-    assert progress(12_000, 10_000, 4.0).estimate == 12_000
+    assert progress(12_000, 10_000, 4.0).estimate is None
     assert progress(0, 10_000, 0.0).eta is None
     assert progress(5, None, 1.0).estimate is None
     assert progress(7, 5, 1.0, True).eta == 0

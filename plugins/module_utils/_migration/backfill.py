@@ -29,11 +29,10 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.pace i
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.spec import Limits
 
 # How long a batch waits for a row that somebody else has locked, with the rows that it has already locked itself kept from others meanwhile.
+# On MariaDB it is all or a second, so it does not wait; MySQL knows no less than that second.
 ROW_WAIT_MS = 100
 # How often the throttles are asked, in seconds.
 CHECK_EVERY = 1.0
-# Batches that may fail at once on MariaDB, where the shortest wait is a second, before that second is granted.
-AT_ONCE = 5
 
 
 def encoded(value: t.Any) -> t.Any:
@@ -141,8 +140,15 @@ class Backfill:
         if record is None:
             record = FillRecord(phase, number, None, False, 0, 0, estimate, START, 0.0)
             self.ledger.fill(self.migration_id, record)
-        pace = Pace(self.limits.batch_ms, record.batch)
         walk = _Walk(self.db, fill, index)
+        try:
+            walk.enter()
+            return self._walk(record, fill, walk)
+        finally:
+            walk.leave()
+
+    def _walk(self, record: FillRecord, fill: Fill, walk: _Walk) -> FillRecord:
+        pace = Pace(self.limits.batch_ms, record.batch)
         hindered: float | None = None
         hindrances = 0
         while not record.done:
@@ -150,7 +156,7 @@ class Backfill:
             started = time.monotonic()
             try:
                 with self.db.transaction():
-                    walk.prepare(wait=hindrances >= AT_ONCE)
+                    walk.prepare()
                     place, walked, changed = walk.batch(record.position, pace.batch)
                     record = dataclasses.replace(
                         record,
@@ -167,7 +173,7 @@ class Backfill:
             except DatabaseError as exc:
                 if exc.kind not in ("lock", "deadlock"):
                     raise
-                record = self._recorded(phase, number)
+                record = self._recorded(record)
                 hindrances += 1
                 hindered = started if hindered is None else hindered
                 if time.monotonic() - hindered > self.limits.lock_wait_total:
@@ -178,8 +184,6 @@ class Backfill:
                     self.ledger.fill(self.migration_id, record)
                 time.sleep(random.uniform(0.01, 0.05) * min(hindrances, 20))
                 continue
-            finally:
-                walk.restore()
             hindered, hindrances = None, 0
             time.sleep(pace.took((time.monotonic() - started) * 1000, walked))
         return record
@@ -193,8 +197,9 @@ class Backfill:
             **{**exc.details, "blockers": [dataclasses.asdict(holder) for holder in holders]},
         )
 
-    def _recorded(self, phase: str, number: int) -> FillRecord:
-        return next(item for item in self.ledger.fills(self.migration_id) if (item.phase, item.number) == (phase, number))
+    def _recorded(self, record: FillRecord) -> FillRecord:
+        """Return what the ledger has in place of *record*, whose batch was taken back."""
+        return next(item for item in self.ledger.fills(self.migration_id) if (item.phase, item.number) == (record.phase, record.number))
 
     def _wait(self, record: FillRecord) -> FillRecord:
         """Wait while a throttle says so, with the reason in the ledger for whoever looks."""
@@ -219,20 +224,17 @@ class _Walk:
         self.assignments, self.condition = _plain(fill.assignments), _plain(fill.condition)
         self._set = False
 
-    def prepare(self, *, wait: bool) -> None:
-        """Set the session up for a batch, within its transaction where the engine can."""
+    def enter(self) -> None:
+        """Set the session up for the walk, where the engine can't do it for a transaction."""
         if self.engine == POSTGRESQL:
-            # A batch that a crash of the server takes back takes its place in the ledger with it: it need not wait for the disk.
-            marker = ", set_config('seamless_rollout.backfill', 'on', true)" if self.fill.marked else ""
-            self.db.rows(f"SELECT set_config('lock_timeout', '{ROW_WAIT_MS}ms', true), set_config('synchronous_commit', 'off', true){marker}")
             return
         self._set = True
         if self.fill.marked:
             self.db.execute("SET @seamless_backfill = 1")
-        self.db.execute(f"SET SESSION innodb_lock_wait_timeout = {1 if wait or self.db.server.mysql else 0}")
+        self.db.execute(f"SET SESSION innodb_lock_wait_timeout = {1 if self.db.server.mysql else 0}")
 
-    def restore(self) -> None:
-        """Take back what :meth:`prepare` set and no transaction takes back."""
+    def leave(self) -> None:
+        """Take back what :meth:`enter` set."""
         if not self._set:
             return
         self._set = False
@@ -242,6 +244,13 @@ class _Walk:
         except DatabaseError as exc:
             if exc.kind != "connection":  # with the session its settings are gone
                 raise
+
+    def prepare(self) -> None:
+        """Set the transaction of a batch up."""
+        if self.engine == POSTGRESQL:
+            # A batch that a crash of the server takes back takes its place in the ledger with it: it need not wait for the disk.
+            marker = ", set_config('seamless_rollout.backfill', 'on', true)" if self.fill.marked else ""
+            self.db.rows(f"SELECT set_config('lock_timeout', '{ROW_WAIT_MS}ms', true), set_config('synchronous_commit', 'off', true){marker}")
 
     def batch(self, position: t.Sequence[t.Any] | None, size: int) -> tuple[list[t.Any] | None, int, int]:
         """Fill the next *size* rows behind *position*. Returns the new position (None at the end), how many rows were walked and how many changed."""

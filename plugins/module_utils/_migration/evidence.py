@@ -28,16 +28,20 @@ _MARIADB = """
 SELECT ID, USER, HOST, COMMAND, left(coalesce(INFO, ''), 200), TIME FROM information_schema.PROCESSLIST
 WHERE DB = DATABASE() AND ID <> CONNECTION_ID() AND COMMAND <> 'Daemon' ORDER BY ID"""
 _NAMES = "SELECT PROCESSLIST_ID, ATTR_VALUE FROM performance_schema.session_connect_attrs WHERE ATTR_NAME = 'program_name'"
+_SEES_ALL = """
+SELECT count(*) FROM information_schema.USER_PRIVILEGES
+WHERE PRIVILEGE_TYPE = 'PROCESS' AND GRANTEE = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')"""
 # Who writes and is gone a moment later is seen by looking often.
 LOOK = 0.25
 
 
 class Sessions(t.NamedTuple):
-    """The sessions of the database besides our own, or None and why they can't tell their release."""
+    """The sessions of the database besides our own; whether they tell their release, or *why* not; and what keeps us from seeing all of them."""
 
     found: list[Session]
     telling: bool
     why: str = ""
+    blind: str = ""
 
     @property
     def for_judgement(self) -> list[Session] | None:
@@ -66,7 +70,8 @@ def sessions(db: Database) -> Sessions:
         Session(int(number), names.get(int(number), ""), str(user), str(host).rpartition(":")[0] or str(host), command != "Sleep", str(query), float(since))
         for number, user, host, command, query, since in db.rows(_MARIADB)
     ]
-    return Sessions([session for session in found if session.name != APPLICATION], telling=not why, why=why)
+    blind = "" if int(db.value(_SEES_ALL) or 0) else "this user sees its own sessions only: GRANT PROCESS ON *.* TO it"
+    return Sessions([session for session in found if session.name != APPLICATION], telling=not why, why=why, blind=blind)
 
 
 def canaries(plans: t.Sequence[Plan]) -> list[Canary]:
@@ -142,7 +147,15 @@ class Watch:
         # It begins with the first look: nobody can say whether they stood still before.
         self.since = max(before.since, migration.updated_at) if before and not self._moved else now
         self._counted = counted
-        self._suspects: tuple[Session, ...] = suspects(sessions(db).found, migration.plans) if self._moved else ()
+        self._suspects: tuple[Session, ...] = ()
+        self._blind = ""
+        if self._moved:
+            self._suspect()
+
+    def _suspect(self) -> None:
+        """See who is connected in the moment in which something wrote."""
+        seen = sessions(self._db)
+        self._suspects, self._blind = suspects(seen.found, self._migration.plans), seen.blind
 
     def look(self, now: float) -> Quiet:
         """Return what is known of the canaries at *now*, by the database's clock."""
@@ -152,8 +165,8 @@ class Watch:
         if news:
             self.since = now
             self._moved = {**self._moved, **{sequence: self._moved.get(sequence, 0) + number for sequence, number in news.items()}}
-            self._suspects = suspects(sessions(self._db).found, self._migration.plans)
-        return Quiet(counted, max(0.0, now - self.since), max(0.0, now - self._begun), dict(self._moved), self._suspects)
+            self._suspect()
+        return Quiet(counted, max(0.0, now - self.since), max(0.0, now - self._begun), dict(self._moved), self._suspects, self._blind)
 
 
 def wrong(db: Database, plans: t.Sequence[Plan]) -> tuple[list[tuple[str, int]], int]:

@@ -20,14 +20,20 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
 
 # Words that stand in an expression without being a column, unless they are quoted.
 KEYWORDS = frozenset(
-    """
-    all and any array as asc at between both case cast collate cross current_date current_role current_time current_timestamp current_user default
-    desc distinct else end except false filter for from group having ilike in intersect into is isnull leading like limit
-    localtime localtimestamp not notnull null offset on or order placing select session_user similar some symmetric then to trailing true union user using
-    when where window with
-    """.split()
-)
-MARIADB_KEYWORDS = KEYWORDS | frozenset("binary by div escape exists interval match mod over partition regexp rlike row sounds unknown values xor".split())
+    {
+        "all", "and", "any", "array", "as", "asc", "at", "between", "both", "case", "cast", "collate", "cross", "current_date", "current_role",
+        "current_time", "current_timestamp", "current_user", "default", "desc", "distinct", "else", "end", "except", "false", "filter", "for", "from",
+        "group", "having", "ilike", "in", "intersect", "into", "is", "isnull", "leading", "like", "limit", "localtime", "localtimestamp", "not", "notnull",
+        "null", "offset", "on", "or", "order", "placing", "select", "session_user", "similar", "some", "symmetric", "then", "to", "trailing", "true", "union",
+        "user", "using", "when", "where", "window", "with"
+    }
+)  # fmt: skip
+MARIADB_KEYWORDS = KEYWORDS | frozenset(
+    {
+        "binary", "by", "div", "escape", "exists", "interval", "match", "mod", "over", "partition", "regexp", "rlike", "row", "sounds", "unknown", "values",
+        "xor"
+    }
+)  # fmt: skip
 _QUERIES = ("select", "with", "insert", "update", "delete")
 
 _POSTGRESQL = re.compile(
@@ -163,6 +169,7 @@ def checked(engine: str, expression: str, allowed: t.Collection[str], all_column
     other = [column for column in columns(engine, expression, all_columns) if column not in allowed]
     if other:
         raise SeamlessError(
-            f"the expression {expression!r} uses {', '.join(other)}: it can use only {', '.join(allowed) or 'constants'}. Write it with these, or do the step by an sql operation."
+            f"the expression {expression!r} uses {', '.join(other)}: it can use only {', '.join(allowed) or 'constants'}. "
+            f"Write it with these, or do the step by an sql operation."
         )
     return expression

@@ -98,6 +98,7 @@ class Quiet:
     window: float = 0.0  # seconds between the look before and the last one
     moved: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     suspects: tuple[Session, ...] = ()
+    blind: str = ""  # what kept us from seeing all who were connected
 
 
 def _several(items: t.Sequence[str]) -> str:
@@ -212,7 +213,8 @@ def _is_carrier(name: str, app: str, carrying: t.Iterable[str]) -> bool:
 
 
 def judge_sessions(
-    sessions: t.Sequence[Session] | None, *, app: str, carrying: t.Sequence[str], pooled: str = "", poolers: t.Container[str] = (), unseen: str = ""
+    sessions: t.Sequence[Session] | None, *, app: str, carrying: t.Sequence[str], pooled: str = "", poolers: t.Container[str] = (), unseen: str = "",
+    blind: str = "",
 ) -> Evidence:
     """E2: no session of the database tells that it is of another release. *pooled* says why our own connection can't be trusted to see them."""
     if pooled:
@@ -228,7 +230,7 @@ def judge_sessions(
     old = [session for session in named if not _is_carrier(session.name, app, carrying)]
     kept = [session for session in old if session.address in poolers and not session.active]
     old = [session for session in old if session not in kept]
-    weak = []
+    weak = [blind] if blind else []
     if kept:
         weak.append(f"idle connections of a pooler still have the name of a client that may have left: {_several([str(session) for session in kept])}")
     if not named:
@@ -266,7 +268,7 @@ def judge_canary(quiet: Quiet | None, *, quiet_period: float, app: str, carrying
     if quiet.moved:
         writes = sum(quiet.moved.values())
         who = [str(session) for session in quiet.suspects if not _is_carrier(session.name, app, carrying)]
-        named = f"; connected then, and not of a release that carries it: {_several(who)}" if who else "; who wrote was gone when we looked"
+        named = f"; connected then, and not of a release that carries it: {_several(who)}" if who else f"; {quiet.blind or 'who wrote was gone when we looked'}"
         return Evidence(
             CANARY,
             f"the old shape was written {writes} times in the last {quiet.window:.0f} seconds",

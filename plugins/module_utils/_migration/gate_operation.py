@@ -113,7 +113,7 @@ def _judged(db: Database, params: dict[str, t.Any], *, check_mode: bool) -> dict
         verdict = gate.Verdict(
             (
                 outside[0],
-                gate.judge_sessions(seen.for_judgement, app=app, carrying=carrying, poolers=params["poolers"], unseen=seen.why),
+                gate.judge_sessions(seen.for_judgement, app=app, carrying=carrying, poolers=params["poolers"], unseen=seen.why, blind=seen.blind),
                 gate.judge_canary(quiet, quiet_period=period, app=app, carrying=carrying, now=_now(ledger), why_none=_why_no_canary(migration), gone=gone),
                 gate.judge_verified(migration.state, found, checks),
                 gate.judge_alone(reports, rollout_id=params["rollout_id"], locked=locked, running=_running(ledger, migration)),

@@ -53,8 +53,8 @@ class Limits:
 class Ladder:
     """The attempts of one step.
 
-    *probes* attempts come first, and as many as there is time for in *probing* seconds, that do not wait at all. *between* more come after each that waits:
-    where such an attempt costs the clients nothing, it is also the way to notice that a long holder has gone. *rest*: how many ms are between two of them.
+    *probes* attempts come first that do not wait at all, and *between* more after each that waits: where such an attempt costs the clients nothing, it is also
+    the way to notice that a long holder has gone. *rest*: how many ms are between two of them.
     *costly*: a failed attempt loses work (an index that was built), so the first waits are as long as they may be.
     """
 
@@ -63,7 +63,6 @@ class Ladder:
         limits: Limits,
         *,
         probes: int = 3,
-        probing: float = 0.0,
         between: int = 0,
         rest: int = 50,
         costly: bool = False,
@@ -71,7 +70,6 @@ class Ladder:
     ) -> None:
         self._longest = limits.longest_wait
         self._probes = probes
-        self._probing = probing
         self._between = between
         self._rest = rest
         self._chance = chance
@@ -80,8 +78,8 @@ class Ladder:
 
     def wait(self, elapsed: float) -> int:
         """Return for how many ms the next attempt waits, 0 for not at all, *elapsed* seconds after the first."""
-        if self._probes or elapsed < self._probing:
-            self._probes = max(0, self._probes - 1)
+        if self._probes:
+            self._probes -= 1
             return 0
         self._probes = self._between
         wait = WAITS[min(self._waited, len(WAITS) - 1)]

@@ -12,11 +12,12 @@ MariaDB knows lock_wait_timeout = 0 (from 10.3), which stalls a client for some 
 the statement runs with 1 s, and a second connection ends it (KILL QUERY) when it has been waiting for a metadata lock for as long as the ladder says.
 What waits for nothing is left alone, so an index may be built for hours, and the exclusive lock at its end is waited for within the same bounds.
 
-A metadata lock that is waited for costs more than time: a transaction that has read the table and now writes to it for the first time finds a deadlock with
-us and is the one that ends (1213; measured: 6 to 15 of 16 such clients at each DDL statement), since the server rates DDL higher, and no setting changes that.
-Who does not wait is in nobody's way. So for the first 10 s it is only tried, some 50 times a second, whether the table is free for a moment; that is enough unless
-several transactions always overlap on it. Then there is no other way than to wait, at a moment without such a transaction where the server tells, and to rely
-on the application to do again what a deadlock ended. ``max_stall_ms: 0`` never waits.
+A metadata lock that is waited for costs more than time: a transaction that has read the table, and now writes to it for the first time, finds a deadlock
+with us, and is the one that ends (1213; measured: 6 to 15 of 16 such clients at each DDL statement), since the server rates DDL higher, and no setting
+changes that. Who does not wait is in nobody's way (0 of 16). So for the first 5 s it is only tried, some 50 times a second, whether the table is free for a
+moment; that is enough unless several transactions always overlap on it. Then there is no other way than to wait, and to rely on the application to do again
+what a deadlock ended. Where the server tells who holds the table, we wait sooner if no transaction is seen that has only read it.
+``max_stall_ms: 0`` never waits.
 
 Who holds the table's metadata lock is known where the plugin metadata_lock_info or performance_schema is on, and how old its transaction is with the
 privilege PROCESS. Then a holder that stays is waited for outside the queue, and no client is stalled meanwhile. With the privilege alone the transactions of
@@ -37,11 +38,11 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.ladder
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Name, Step
 
 # How long, and how often (ms), a lock is tried without waiting before the first wait; how many times in between two waits.
-_PROBING, _REST, _BETWEEN = 10.0, 10, 25
+_PROBING, _REST, _BETWEEN = 5.0, 10, 25
 # Above this a build is not thrown away for a try, in bytes.
 _SMALL = 64 << 20
-# How long to look for a moment in which nobody has read the table and may be about to write, in seconds.
-_SAFE = 2.0
+# How long to look for a moment in which nobody has read the table and may be about to write, in seconds; after so many looks that found nobody, nobody does so.
+_SAFE, _CALM = 0.5, 10
 _STAYS = 0.5
 _LOOK = 0.1
 _ALL_THE_SAME = (1.0, 2.0, 3.0, 5.0)
@@ -81,6 +82,11 @@ def _holders(db: Database, tables: t.Sequence[Name]) -> dict[int, str] | None:
         if db.value(_INSTRUMENTED):
             return {int(pid): str(modes) for pid, modes in db.rows(_HOLDERS_SCHEMA, (pairs,))}
     return None
+
+
+def _readers(holders: t.Mapping[int, str]) -> bool:
+    """Return whether anybody holds the table that has only read it."""
+    return any(re.fullmatch(r"(MDL_)?SHARED(_READ)?(, (MDL_)?SHARED(_READ)?)*", modes) for modes in holders.values())
 
 
 def _transactions(db: Database) -> dict[int, float]:
@@ -183,12 +189,10 @@ class _Statement:
         self._sql = sql
         self._attempts = attempts
         self._costly = bool(_BUILDS.match(sql)) and _size(db, attempts.step.locks) > _SMALL
-        self._waitless = not db.server.mysql and db.server.version >= (10, 3)
-        if self._waitless and not self._costly:
-            self._ladder = Ladder(attempts.limits, probing=_PROBING, between=_BETWEEN, rest=_REST)
-        else:
-            self._ladder = Ladder(attempts.limits, probes=0, costly=self._costly)
+        self._tries = not self._costly and not db.server.mysql and db.server.version >= (10, 3)
+        self._ladder = Ladder(attempts.limits, probes=0, between=_BETWEEN if self._tries else 0, rest=_REST, costly=self._costly)
         self._started = time.monotonic()
+        self._calm = 0
         self._anyway = 0
         self._watchdog: _Watchdog | None = None
 
@@ -199,11 +203,7 @@ class _Statement:
         try:
             while True:
                 self._until_clear()
-                wait = self._ladder.wait(time.monotonic() - self._started)
-                if not wait and (self._costly or not self._waitless):
-                    wait = SHORTEST
-                if wait:
-                    self._until_safe()
+                wait = self._next_wait()
                 attempts.count += 1
                 try:
                     self._attempt(wait)
@@ -224,11 +224,21 @@ class _Statement:
             if self._watchdog:
                 self._watchdog.close()
 
+    def _next_wait(self) -> int:
+        elapsed = time.monotonic() - self._started
+        if self._tries and elapsed < _PROBING and self._calm < _CALM:
+            return 0
+        wait = self._ladder.wait(elapsed) or (0 if self._tries else SHORTEST)
+        if wait and self._calm < _CALM:
+            self._until_safe()
+        return wait
+
     def _until_clear(self) -> None:
         """Look until nobody is there that stays, or it is time for an attempt all the same."""
         began = time.monotonic()
         while not self._attempts.over:
             holders = _holders(self._db, self._attempts.step.locks)
+            self._calm = self._calm + 1 if holders is not None and not _readers(holders) else 0
             if holders is None and not self._costly:
                 return
             ages = _transactions(self._db)
@@ -239,13 +249,13 @@ class _Statement:
                 return
             self._end_idle(holders)
             time.sleep(_LOOK)
+            self._started += _LOOK  # the time for trying begins when it has gone
 
     def _until_safe(self) -> None:
-        """Look for a moment in which nobody holds the table that has only read it: it may be about to write, and would be ended. See the module."""
+        """Look for a moment in which nobody holds the table that has only read it: it may be about to write, and would be ended."""
         until = time.monotonic() + _SAFE
         while time.monotonic() < until:
-            holders = _holders(self._db, self._attempts.step.locks) or {}
-            if not any(re.fullmatch(r"(MDL_)?SHARED(_READ)?(, (MDL_)?SHARED(_READ)?)*", modes) for modes in holders.values()):
+            if not _readers(_holders(self._db, self._attempts.step.locks) or {}):
                 return
             time.sleep(0.005)
 

@@ -25,6 +25,7 @@ when it fails is repaired.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import typing as t
 
@@ -159,16 +160,9 @@ class _Transaction:
                 self._anyway += 1
                 self._next_anyway = now + _ALL_THE_SAME[min(self._anyway, len(_ALL_THE_SAME) - 1)]
                 return slow
-            self._end_idle(relations)
+            if self._attempts.limits.kill_blockers is not None:
+                _end_idle(self._db, relations, self._attempts.limits.kill_blockers)
             time.sleep(_LOOK)
-
-    def _end_idle(self, relations: _Relations) -> None:
-        seconds = self._attempts.limits.kill_blockers
-        if seconds is None:
-            return
-        for (pid,) in self._db.rows(_IDLE, (relations.all, seconds)):
-            with contextlib.suppress(DatabaseError):  # of a role whose sessions we may not end: it stays a blocker
-                self._db.execute("SELECT pg_terminate_backend(%s)", (pid,))
 
     def _attempt(self, relations: _Relations, slow: list[Name]) -> StepOutcome:
         db, step, attempts = self._db, self._attempts.step, self._attempts
@@ -206,6 +200,36 @@ class _Transaction:
             self._db.execute("RESET deadlock_timeout")
 
 
+def _end_idle(db: Database, relations: _Relations, seconds: float) -> None:
+    """End the sessions that hold *relations* and have been idle in their transaction for *seconds*."""
+    for (pid,) in db.rows(_IDLE, (relations.all, seconds)):
+        with contextlib.suppress(DatabaseError):  # of a role whose sessions we may not end: it stays a blocker
+            db.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+
+@contextlib.contextmanager
+def _ending_idle(db: Database, step: Step, seconds: float | None) -> t.Iterator[None]:
+    """While a statement of the block waits, end from a second connection those who are idle in a transaction on its tables."""
+    if seconds is None or not step.locks:
+        yield
+        return
+    stop = threading.Event()
+
+    def watch(second: Database, longer_than: float) -> None:
+        with contextlib.suppress(DatabaseError):
+            while not stop.wait(1.0):
+                _end_idle(second, _Relations(second, step.locks), longer_than)
+
+    with db.again() as second:
+        thread = threading.Thread(target=watch, args=(second, seconds), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
 def _alone(db: Database, attempts: Attempts, record: Record) -> StepOutcome:
     """Run a step each of whose statements is a transaction of its own."""
     step = attempts.step
@@ -218,8 +242,9 @@ def _alone(db: Database, attempts: Attempts, record: Record) -> StepOutcome:
             attempts.count += 1
             _repair(db, step)
             try:
-                for statement in step.statements:
-                    db.execute(statement)
+                with _ending_idle(db, step, attempts.limits.kill_blockers):
+                    for statement in step.statements:
+                        db.execute(statement)
                 break
             except DatabaseError as exc:
                 cause = exc

@@ -69,6 +69,7 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     app, name = (given.app, given.name) if given else (params["app"], params["name"])
     with opened(params) as db:
         preflight.refuse_pooler(db)
+        preflight.refuse_stranger(db)
         if check_mode or params["state"] == "planned":
             return _told(db, given, app, name, params)
         task = _prepared(db, given, app, name, params["state"])

@@ -49,6 +49,20 @@ def refuse_pooler(db: Database) -> None:
         )
 
 
+def refuse_stranger(db: Database) -> None:
+    """Refuse a user that can't write the ledger that is there."""
+    if db.engine != POSTGRESQL or not Ledger(db).exists():
+        return
+    user, owner, writes = db.rows(
+        "SELECT current_user, pg_get_userbyid(relowner), has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'UPDATE') FROM pg_catalog.pg_class "
+        "WHERE oid = 'seamless_rollout.migration'::regclass"
+    )[0]
+    if not writes:
+        raise SeamlessError(
+            f"The ledger of this database belongs to {owner}, and {user} can't write it: log in as {owner} or a member of that role (login_user, session_role)."
+        )
+
+
 def examine(db: Database, spec: Spec, plans: t.Sequence[Plan], tables: t.Mapping[Name, Table]) -> Findings:
     """Return what stands in the way of *spec*. Reads only."""
     found = Findings()
@@ -189,7 +203,10 @@ def _mariadb(db: Database, spec: Spec, plans: t.Sequence[Plan], dummy: t.Mapping
             "SET GLOBAL log_bin_trust_function_creators = 1 for as long as the migration takes."
         )
     if int(log_bin) and str(db.value("SELECT @@binlog_format")).upper() == "STATEMENT":
-        found.warnings.append("binlog_format is STATEMENT: what triggers write can come out differently on replicas; MIXED or ROW is safe.")
+        found.problems.append(
+            "binlog_format is STATEMENT, with which no row can be changed in READ COMMITTED, and what triggers write can come out differently on replicas: "
+            "SET GLOBAL binlog_format = MIXED, and connect anew."
+        )
     if triggers and not _granted(db, grants, "TRIGGER"):
         found.problems.append(f"This user lacks TRIGGER on {db.default_schema}: GRANT TRIGGER ON `{db.default_schema}`.* TO it.")
     for right in ("ALTER", "CREATE", "DROP"):

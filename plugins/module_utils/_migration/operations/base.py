@@ -15,7 +15,6 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import expressions, quote
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import (
-    MARIADB,
     POSTGRESQL,
     Column,
     Fill,
@@ -136,7 +135,9 @@ class Work:
     def free(self, table: Table, name: str) -> str:
         """Return the column name *name* when it is not taken in *table* and not too long."""
         if self.cut(name) != name:
-            raise self.refuse(f"the name {name!r} is too long: {self.engine} takes {63 if self.postgresql else 64} {'bytes' if self.postgresql else 'characters'}.")
+            raise self.refuse(
+                f"the name {name!r} is too long: {self.engine} takes {63 if self.postgresql else 64} {'bytes' if self.postgresql else 'characters'}."
+            )
         taken = {column.name if self.postgresql else column.name.casefold() for column in table.columns}
         if (name if self.postgresql else name.casefold()) in taken:
             raise self.refuse(f"{table.name} already has a column {name!r}: give the new one another name, or drop that one first.")
@@ -145,7 +146,9 @@ class Work:
     def key(self, table: Table) -> tuple[str, ...]:
         """Return the columns by which *table* is walked. Raises SeamlessError when it has none."""
         if table.key is None:
-            raise self.refuse(f"{table.name} has no primary key and no unique key over NOT NULL columns, so its rows can't be filled in batches: add one first.")
+            raise self.refuse(
+                f"{table.name} has no primary key and no unique key over NOT NULL columns, so its rows can't be filled in batches: add one first."
+            )
         return table.key
 
     def fill(self, table: Table, assignments: t.Mapping[str, str], condition: str) -> Fill:
@@ -170,7 +173,8 @@ class Work:
 
     def actions(self, key: ForeignKey) -> str:
         """Return what *key* does by itself when the other table's row changes, as far as it isn't the default."""
-        parts = [f" ON {event} {action}" for event, action in (("UPDATE", key.on_update), ("DELETE", key.on_delete)) if action != "NO ACTION"]
+        default = ("NO ACTION",) if self.postgresql else ("NO ACTION", "RESTRICT")
+        parts = [f" ON {event} {action}" for event, action in (("UPDATE", key.on_update), ("DELETE", key.on_delete)) if action not in default]
         return "".join(parts)
 
     def plan(self, table: Table, **phases: t.Any) -> Plan:
@@ -215,9 +219,26 @@ def parse_name(text: t.Any) -> Name | None:
 def type_sql(work: Work, text: str) -> str:
     """Return the type *text* of a new column. Raises SeamlessError when it holds more than a type."""
     words = {piece.text.lower() for piece in expressions.tokens(work.engine, text) if piece.kind == "word"}
-    more = words & {"not", "null", "default", "primary", "unique", "references", "check", "generated", "constraint", "collate", "auto_increment", "invisible", "as"}
+    more = words & {
+        "not",
+        "null",
+        "default",
+        "primary",
+        "unique",
+        "references",
+        "check",
+        "generated",
+        "constraint",
+        "collate",
+        "auto_increment",
+        "invisible",
+        "as",
+    }
     if more:
-        raise work.refuse(f"type is {text!r}, which says more than a type ({', '.join(sorted(more))}): use the keys default and nullable, and operations of their own for the rest.")
+        raise work.refuse(
+            f"type is {text!r}, which says more than a type ({', '.join(sorted(more))}): use the keys default and nullable, "
+            f"and operations of their own for the rest."
+        )
     if words & {"serial", "bigserial", "smallserial", "serial4", "serial8"}:
         raise work.refuse(f"type is {text!r}: use an integer type with a default such as nextval('my_sequence').")
     return text.strip()
@@ -234,7 +255,11 @@ def constant(work: Work, expression: str) -> bool:
         return False
     if len(pieces) == 1:
         return True
-    return work.postgresql and pieces[1].text == "::" and all(piece.kind in ("word", "quoted", "number") or piece.text in ("::", ".", ",", "(", ")", "[", "]") for piece in pieces[1:])
+    return (
+        work.postgresql
+        and pieces[1].text == "::"
+        and all(piece.kind in ("word", "quoted", "number") or piece.text in ("::", ".", ",", "(", ")", "[", "]") for piece in pieces[1:])
+    )
 
 
 def cast_type(type_: str) -> str | None:
@@ -259,7 +284,9 @@ def cast_type(type_: str) -> str | None:
 
 def integer_range(type_: str) -> tuple[int, int] | None:
     """Return the least and the greatest value of MariaDB's integer *type_*, which its CAST does not check."""
-    bits = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "integer": 32, "bigint": 64, "bool": 8, "boolean": 8}.get(re.split(r"[\s(]", type_.strip().lower())[0])
+    bits = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "integer": 32, "bigint": 64, "bool": 8, "boolean": 8}.get(
+        re.split(r"[\s(]", type_.strip().lower())[0]
+    )
     if bits is None:
         return None
     return (0, 2**bits - 1) if "unsigned" in type_.lower() else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
@@ -289,7 +316,10 @@ def zero(work: Work, column: Column) -> str:
 
 
 def algorithm(server: Server, wanted: str, *, kind: str = "") -> str:
-    """Return MariaDB's clause for *wanted* (INSTANT, NOCOPY, INPLACE): never the default, which may copy and block. MySQL has no NOCOPY, and learnt some late."""
+    """Return MariaDB's clause for *wanted* (INSTANT, NOCOPY, INPLACE): never the default, which may copy and block.
+
+    MySQL has no NOCOPY, and can do some things in an instant only since the versions of *kind*.
+    """
     if server.mysql:
         since = {"drop": (8, 0, 29), "after": (8, 0, 29), "rename": (8, 0, 28)}.get(kind, (8, 0, 12))
         if wanted == "NOCOPY" or (wanted == "INSTANT" and (server.version < since or kind in ("index", "foreign key"))):
@@ -300,6 +330,3 @@ def algorithm(server: Server, wanted: str, *, kind: str = "") -> str:
 def default_of(column: Column) -> str | None:
     """Return the default of *column* as SQL, None where it is NULL by nature or by its text."""
     return None if column.default is None or re.match(r"NULL\s*(::.*)?$", column.default, re.IGNORECASE) else column.default
-
-
-__all__ = ["MARIADB", "MARKER", "POSTGRESQL", "SCHEMA", "PlanOptions", "Work", "algorithm", "cast_type", "constant", "default_of", "integer_range", "parse_name", "type_sql", "zero"]

@@ -30,7 +30,10 @@ def add_column(work: Work) -> Plan:
     filling = work.expression(values["backfill"], names, table) if "backfill" in values else None
     column = Column(work.free(table, values["column"]), type_, nullable, default)
     if not nullable and default is None and filling is None:
-        raise work.refuse(f"{column.name} is not nullable and has neither default nor backfill, so every INSERT of old code would fail: give one of them, such as default: \"''\".")
+        raise work.refuse(
+            f"{column.name} is not nullable and has neither default nor backfill, so every INSERT of old code would fail: "
+            f"give one of them, such as default: \"''\"."
+        )
     if default is not None and filling is None and constant(work, default) and (not work.postgresql or work.server.version >= (11,)):
         return _at_once_postgresql(work, table, column) if work.postgresql else _at_once_mariadb(work, table, column)
     if default is None and filling is None:
@@ -83,7 +86,9 @@ def _filled_postgresql(work: Work, table: Table, column: Column, filled: str, tr
         made = objects.create(f"BEGIN\n  IF NEW.{q} IS NULL THEN NEW.{q} := {trigger}; END IF;\n  RETURN NEW;\nEND", event="INSERT")
     elif not column.nullable:
         # A row that old code changes before the backfill comes to it would not pass the check.
-        made = objects.create(f"BEGIN\n  IF NEW.{q} IS NULL THEN NEW.{q} := {work.using(filled, _names(table), 'NEW.')}; END IF;\n  RETURN NEW;\nEND", event="UPDATE")
+        made = objects.create(
+            f"BEGIN\n  IF NEW.{q} IS NULL THEN NEW.{q} := {work.using(filled, _names(table), 'NEW.')}; END IF;\n  RETURN NEW;\nEND", event="UPDATE"
+        )
     if trigger is not None and not column.nullable:
         made = [statement.replace("BEFORE INSERT ON", "BEFORE INSERT OR UPDATE ON", 1) for statement in made]
     drop = [pg.locked("drop the trigger", objects.drop(), name)] if made else []
@@ -123,7 +128,9 @@ def _filled_mariadb(work: Work, table: Table, column: Column, filled: str, trigg
         backfill=(work.fill(table, {column.name: filled}, f"{q} IS NULL" if column.default is not None else f"{q} IS NULL AND ({filled}) IS NOT NULL"),),
         verify=() if column.nullable else (counted(work, table, f"{column.name} is filled", f"{q} IS NULL", [column.name]),),
         quarantine=(
-            sync_mariadb.not_null(work, table, column, column.default) if not column.nullable else mariadb.alone("new column is shown", modified(shown, "INSTANT")),
+            sync_mariadb.not_null(work, table, column, column.default)
+            if not column.nullable
+            else mariadb.alone("new column is shown", modified(shown, "INSTANT")),
             *(objects.drop("INSERT") if made else ()),
         ),
         restore=(*made, mariadb.alone("new column is hidden", modified(hidden, "INSTANT" if column.nullable else "INPLACE"))),
@@ -155,7 +162,11 @@ def _drop_postgresql(work: Work, table: Table, column: Column, names: list[str],
     given = f"NEW.{q} IS NOT NULL AND ({_written(work, column)})"
     changed = work.differ(f"NEW.{q}", f"OLD.{q}", column)
     lines = [
-        *([f"IF TG_OP = 'UPDATE' THEN\n    IF {changed} THEN{objects.count()} END IF;", f"ELSIF {given} THEN\n   {objects.count()}\n  END IF;"] if objects.sequence else []),
+        *(
+            [f"IF TG_OP = 'UPDATE' THEN\n    IF {changed} THEN{objects.count()} END IF;", f"ELSIF {given} THEN\n   {objects.count()}\n  END IF;"]
+            if objects.sequence
+            else []
+        ),
         *([f"IF TG_OP = 'INSERT' AND NEW.{q} IS NULL THEN\n    NEW.{q} := {text};\n  END IF;"] if text else []),
     ]
     body = "BEGIN\n  " + "\n  ".join([*lines, "RETURN NEW;"]) + "\nEND"

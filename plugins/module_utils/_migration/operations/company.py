@@ -68,9 +68,13 @@ def company(work: Work, table: Table, old: t.Sequence[str], moved: t.Mapping[str
     indexes = tuple(index for index in table.indexes if set(old) & set(_columns(work, table, index)))
     for index in indexes:
         if index.constraint and not index.unique:
-            raise work.refuse(f"the exclusion constraint {index.constraint} of {table.name} is over {_names(old)}: drop it first, or do this by an sql operation.")
+            raise work.refuse(
+                f"the exclusion constraint {index.constraint} of {table.name} is over {_names(old)}: drop it first, or do this by an sql operation."
+            )
         if not work.postgresql and re.match(r"\s*(?:ADD\s+)?(?:FULLTEXT|SPATIAL)", index.definition, re.IGNORECASE):
-            raise work.refuse(f"the index {index.name} of {table.name} is over {_names(old)}, and one of its kind can't be made while writes go on: drop it first.")
+            raise work.refuse(
+                f"the index {index.name} of {table.name} is over {_names(old)}, and one of its kind can't be made while writes go on: drop it first."
+            )
     notes = []
     carried = []
     for index in indexes:
@@ -79,7 +83,8 @@ def company(work: Work, table: Table, old: t.Sequence[str], moved: t.Mapping[str
             carried.append(index)
         elif index.unique and not gone and not lossy:
             raise work.refuse(
-                f"the unique key {index.name} of {table.name} is over {_names(old)} and can't be made on the new shape by itself: say lossy: acknowledge and add "
+                f"the unique key {index.name} of {table.name} is over {_names(old)} and can't be made on the new shape by itself: "
+                f"say lossy: acknowledge and add "
                 f"an add_unique for the new columns, or drop it first."
             )
         elif not gone:
@@ -89,7 +94,10 @@ def company(work: Work, table: Table, old: t.Sequence[str], moved: t.Mapping[str
         if not gone and (not moved or (not plain and not work.postgresql)):
             raise work.refuse(f"the foreign key {key.name} of {table.name} is over {_names(old)} and can't be made on the new shape by itself: drop it first.")
         if not work.postgresql and (key.on_update in ("CASCADE", "SET NULL") or key.on_delete in ("SET NULL", "SET DEFAULT")):
-            raise work.refuse(f"the foreign key {key.name} of {table.name} changes {_names(key.columns)} by itself (ON UPDATE {key.on_update}, ON DELETE {key.on_delete}), and InnoDB fires no triggers then: the shapes would drift apart. Make it RESTRICT first.")
+            raise work.refuse(
+                f"the foreign key {key.name} of {table.name} changes {_names(key.columns)} by itself (ON UPDATE {key.on_update}, "
+                f"ON DELETE {key.on_delete}), and InnoDB fires no triggers then: the shapes would drift apart. Make it RESTRICT first."
+            )
     checks = tuple(item for item in table.dependents if item.kind == "check" and set(old) & set(item.columns))
     carries = plain and bool(moved) and all(item.definition for item in checks)
     for check in checks:
@@ -136,7 +144,10 @@ def _refuse_column(work: Work, table: Table, name: str) -> None:
     if column.identity:
         raise work.refuse(f"{name} numbers its rows by itself (identity or AUTO_INCREMENT): that can't be in two columns at once. Keep the column.")
     if column.on_update:
-        raise work.refuse(f"{name} is set by the server on every update (ON UPDATE CURRENT_TIMESTAMP): each update would look like one of old code. Drop that attribute first.")
+        raise work.refuse(
+            f"{name} is set by the server on every update (ON UPDATE CURRENT_TIMESTAMP): each update would look "
+            f"like one of old code. Drop that attribute first."
+        )
     for other in table.columns:
         if other.generated and name in expressions.columns(work.engine, other.generated, [name]):
             raise work.refuse(f"the generated column {other.name} of {table.name} uses {name}: drop it first.")

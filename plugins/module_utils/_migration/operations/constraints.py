@@ -120,10 +120,15 @@ def add_foreign_key(work: Work) -> Plan:
     if len(columns) != len(there):
         raise work.refuse(f"{len(columns)} columns can't point at {len(there)}: columns is {', '.join(columns)} and references.columns is {', '.join(there)}.")
     if not any(index.unique and not index.partial and set(index.columns) == set(there) for index in target.indexes):
-        raise work.refuse(f"{', '.join(there)} of {target.name} is neither its primary key nor a unique key: a foreign key can point only at one. Add it by add_unique before.")
+        raise work.refuse(
+            f"{', '.join(there)} of {target.name} is neither its primary key nor a unique key: a foreign key can "
+            f"point only at one. Add it by add_unique before."
+        )
     coming = set(columns) & set(table.coming)
     if coming and not work.postgresql and action in ("SET NULL", "SET DEFAULT"):
-        raise work.refuse(f"on_delete is {action}, and {', '.join(coming)} is kept in step by triggers, which InnoDB does not fire for it: use RESTRICT or CASCADE.")
+        raise work.refuse(
+            f"on_delete is {action}, and {', '.join(coming)} is kept in step by triggers, which InnoDB does not fire for it: use RESTRICT or CASCADE."
+        )
     name = work.values.get("name") or work.cut("_".join([table.name.name, *columns, "fkey"]))
     if any(key.name == name for key in table.foreign_keys):
         raise work.refuse(f"{table.name} already has a foreign key {name!r}: give this one another name.")
@@ -180,7 +185,8 @@ def add_check(work: Work) -> Plan:
         )
     if work.server.mysql or work.server.version < (11, 2):
         raise work.refuse(
-            f"this server ({'.'.join(map(str, work.server.version))}) adds a check only while writes wait (ALGORITHM=COPY). Use an sql operation with BEFORE INSERT and "
+            f"this server ({'.'.join(map(str, work.server.version))}) adds a check only while writes wait (ALGORITHM=COPY). "
+            f"Use an sql operation with BEFORE INSERT and "
             f"BEFORE UPDATE triggers that SIGNAL SQLSTATE '45000' for what is wrong, or add the check in a maintenance window."
         )
     there = mariadb.exists(work, "check_constraints", constraint_schema=table.name.schema, table_name=table.name.name, constraint_name=name)
@@ -209,4 +215,6 @@ def _new_name(work: Work, table: Table, name: str) -> str:
 
 def _refuse_partitioned(work: Work, table: Table) -> None:
     if table.partitioned:
-        raise work.refuse(f"{table.name} is partitioned, and PostgreSQL makes no index over all partitions while writes go on: index each partition by an sql operation.")
+        raise work.refuse(
+            f"{table.name} is partitioned, and PostgreSQL makes no index over all partitions while writes go on: index each partition by an sql operation."
+        )

@@ -39,7 +39,9 @@ def add_index(work: Work) -> Plan:
         step = mariadb.add_index(work, table.name, name, f"{f'USING {method.upper()} ' if method else ''}({listed})", unique=unique)
         return work.plan(table, validate=(step,), abort=(mariadb.drop_index(work, table.name, name),))
     if table.partitioned:
-        raise work.refuse(f"{table.name} is partitioned, and PostgreSQL makes no index over all partitions while writes go on: index each partition by an sql operation.")
+        raise work.refuse(
+            f"{table.name} is partitioned, and PostgreSQL makes no index over all partitions while writes go on: index each partition by an sql operation."
+        )
     names = [column.name for column in table.columns]
     where = f" WHERE ({work.using(work.expression(values['where'], names, table), names)})" if values.get("where") else ""
     rest = f"{f'USING {work.q(method.lower())} ' if method else ''}({listed}){where}"
@@ -83,7 +85,9 @@ def drop_index(work: Work) -> Plan:
     leading = next((key for key in table.foreign_keys if list(index.columns[: len(key.columns)]) == list(key.columns)), None)
     others = [other for other in table.indexes if other.name != index.name and leading and list(other.columns[: len(leading.columns)]) == list(leading.columns)]
     if leading and not others:
-        raise work.refuse(f"the foreign key {leading.name} of {table.name} needs {name}: drop it first, or add another index that begins with {', '.join(leading.columns)}.")
+        raise work.refuse(
+            f"the foreign key {leading.name} of {table.name} needs {name}: drop it first, or add another index that begins with {', '.join(leading.columns)}."
+        )
     ignored = work.server.mysql or work.server.version >= (10, 6)
     off, on = ("INVISIBLE", "VISIBLE") if work.server.mysql else ("IGNORED", "NOT IGNORED")
     return work.plan(

@@ -110,13 +110,13 @@ def drop_index(work: Work, table: Name, name: str) -> Step:
 
 
 def rename_index(work: Work, table: Name, present: str, new: str, *, ours: bool) -> Step:
-    """Return the step that renames an index. *ours*: the new name is one that only a migration gives, so it tells that the step is done; else the present one is."""
+    """Return the step that renames an index. *ours*: the new name is one that only a migration gives, so its presence tells that the step is done."""
     statement = alter(work, table, f"RENAME INDEX {work.q(present)} TO {work.q(new)}", "INSTANT", kind="index")
     return alone(f"index {present} is {new}", statement, index_there(work, table, new) if ours else absent(index_there(work, table, present)))
 
 
 def add_key(work: Work, key: ForeignKey, name: str, columns: t.Sequence[str]) -> Step:
-    """Return the step that adds *key* under *name* to *columns*: new rows are held to it, old ones are for :func:`orphans`, since the server does not look at them."""
+    """Return the step that adds *key* under *name* to *columns*: new rows are held to it, at old ones the server does not look (see :func:`orphans`)."""
     change = (
         f"ADD CONSTRAINT {work.q(name)} FOREIGN KEY {if_exists(work, absent=True)}({work.list(columns)}) REFERENCES {work.sql(key.target)} "
         f"({work.list(key.target_columns)}){work.actions(key)}"
@@ -173,7 +173,9 @@ class Carried:
 
     def validate(self) -> list[Step]:
         work, name = self.work, self.table.name
-        steps = [add_index(work, name, work.helper(index.name), self._columns(index, self.company.moved), unique=index.unique) for index in self.company.carried]
+        steps = [
+            add_index(work, name, work.helper(index.name), self._columns(index, self.company.moved), unique=index.unique) for index in self.company.carried
+        ]
         return steps + [add_key(work, key, new, columns) for key, (new, columns) in self._key_names().items()]
 
     def verify(self) -> list[Check]:

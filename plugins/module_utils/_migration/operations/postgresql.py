@@ -170,7 +170,9 @@ class Carried:
         work, name = self.work, self.table.name
         statements = [drop_constraint(work, name, check.name) for check in self.company.checks]
         for index in self.company.unique:
-            statements.append(drop_constraint(work, name, index.constraint) if index.constraint else f"DROP INDEX IF EXISTS {work.sql(Name(name.schema, index.name))}")
+            statements.append(
+                drop_constraint(work, name, index.constraint) if index.constraint else f"DROP INDEX IF EXISTS {work.sql(Name(name.schema, index.name))}"
+            )
         statements += [self._renamed(index.name, work.quarantined(index.name)) for index in self.company.plain]
         return statements + [self._exchange(old, helper) for old, helper in self._pairs()]
 

@@ -13,7 +13,8 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Column, Name, Plan, Server, Table
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import columns, constraints, indexes, reshape, sql, tables as whole
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import columns, constraints, indexes, reshape, sql
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import tables as whole
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import PlanOptions, Work, parse_name
 
 _PLANNERS: dict[str, t.Callable[[Work], Plan]] = {
@@ -91,7 +92,8 @@ def plan(
     work = Work(kind, values, server, tables, tag, number, options or PlanOptions())
     if work.options.shield:
         raise work.refuse(
-            "shield is true: a view that hides new columns from old code hides them from new code as well, for both use the table's name. Leave it out; against 0A000 "
+            "shield is true: a view that hides new columns from old code hides them from new code as well, for both use the table's name. "
+            "Leave it out; against 0A000 "
             "switch off prepared statements in the application (psycopg: prepare_threshold=None)."
         )
     return _PLANNERS[kind](work)

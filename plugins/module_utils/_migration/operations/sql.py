@@ -15,7 +15,10 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work
 
 # PostgreSQL runs these outside of a transaction only, or they would hold their locks for too long in one.
-_ALONE = re.compile(r"\s*(?:(?:CREATE|DROP|REINDEX)\b.*\bCONCURRENTLY\b|VACUUM\b|ALTER\s+TABLE\b.*\bVALIDATE\s+CONSTRAINT\b|ALTER\s+TYPE\b.*\bADD\s+VALUE\b)", re.IGNORECASE | re.DOTALL)
+_ALONE = re.compile(
+    r"\s*(?:(?:CREATE|DROP|REINDEX)\b.*\bCONCURRENTLY\b|VACUUM\b|ALTER\s+TABLE\b.*\bVALIDATE\s+CONSTRAINT\b|ALTER\s+TYPE\b.*\bADD\s+VALUE\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def sql(work: Work) -> Plan:
@@ -33,7 +36,9 @@ def sql(work: Work) -> Plan:
             where = item.get("where") or "TRUE"
             fills.append(Fill(table.name, work.key(table), _pinned(work, table.name, item["set"]), f"({where})"))
             tables = tuple(dict.fromkeys([*tables, table.name]))
-    verify = [Check(f"verify {number}", query, f"SELECT * FROM ({query}) AS wrong") for number, query in enumerate(map(_bare, _listed(values.get("verify"))), start=1)]
+    verify = [
+        Check(f"verify {number}", query, f"SELECT * FROM ({query}) AS wrong") for number, query in enumerate(map(_bare, _listed(values.get("verify"))), start=1)
+    ]
     notes = ["The statements are the author's: each must leave old code working, and on MariaDB be harmless when repeated."]
     if fills and any(not item.get("where") for item in ([backfill] if isinstance(backfill, dict) else backfill) if isinstance(item, dict)):
         notes.append("A backfill without where writes every row, and again those that a resumed run comes to a second time.")

@@ -31,12 +31,15 @@ def swap(work: Work, table: Table, old: Column, type_: str) -> Plan:
     """Return the plan that gives *old* the type *type_* under its name."""
     if work.postgresql and work.values.get("prepared_statements") != "none":
         raise work.refuse(
-            f"without a new name (to: ...) every session that holds a prepared statement over {old.name} fails with 0A000 until it reconnects. Give the column a new "
+            f"without a new name (to: ...) every session that holds a prepared statement over {old.name} fails with 0A000 until it reconnects. "
+            f"Give the column a new "
             f"name by to, or say prepared_statements: none when the application makes none (psycopg: prepare_threshold=None)."
         )
     shadow = dataclasses.replace(old, name=work.free(table, work.helper(old.name)), type=type_, default=None, collation=None)
     if not work.postgresql and (work.values.get("up") or work.values.get("down")):
-        raise work.refuse("without a new name (to: ...) only the server's own conversion is possible here: give the column a new name by to, or leave out up and down.")
+        raise work.refuse(
+            "without a new name (to: ...) only the server's own conversion is possible here: give the column a new name by to, or leave out up and down."
+        )
     source, lossy = work.values, work.values.get("lossy") == "acknowledge"
     plain = work.q(old.name), work.q(shadow.name)
     texts = [work.cast(plain[0], type_), work.cast(plain[1], old.type)] if work.postgresql else list(plain)
@@ -97,7 +100,12 @@ def _postgresql(sync: Sync) -> Plan:
         expand=(
             pg.locked(
                 "shadow column and its sync",
-                [f"{target} ADD COLUMN {sync_pg.column_sql(work, shadow)}", *([] if old.nullable else [guard]), sync_pg.tried(work, table, sync.ups().values()), *forward],
+                [
+                    f"{target} ADD COLUMN {sync_pg.column_sql(work, shadow)}",
+                    *([] if old.nullable else [guard]),
+                    sync_pg.tried(work, table, sync.ups().values()),
+                    *forward,
+                ],
                 name,
             ),
         ),
@@ -152,6 +160,7 @@ def _mariadb(sync: Sync) -> Plan:
         "INSTANT", kind="rename",
     )  # fmt: skip
     nullable = mariadb.alter(work, name, f"MODIFY COLUMN {some}{column} {typed}", "INPLACE")
+    nullable_now = mariadb.column_there(work, name, old.name, is_nullable="YES")
     required = [sync_mariadb.not_null(work, table, new_here, default)] if not old.nullable else []
     return work.plan(
         table,
@@ -169,7 +178,7 @@ def _mariadb(sync: Sync) -> Plan:
         drop=(*dropped, *carried.drop(), mariadb.drop_column(work, name, shadow.name)),
         abort=(*dropped, *carried.abort(), mariadb.drop_column(work, name, shadow.name)),
         restore=(
-            *([mariadb.alone("nullable again", nullable, mariadb.column_there(work, name, old.name, is_nullable="YES"))] if required else []),
+            *([mariadb.alone("nullable again", nullable, f"SELECT ({nullable_now}) OR ({_hidden(work, table, old.name, old.type)})")] if required else []),
             *carried.renames_back(),
             mariadb.alone("types exchanged back", returned, _hidden(work, table, old.name, old.type)),
         ),

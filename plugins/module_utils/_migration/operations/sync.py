@@ -93,9 +93,7 @@ class Sync:
         above = [work.differ(work.q(name), work.cast(text, self.final(name).type), self.final(name), query=True) for name, text in self.ups().items()]
         if self.plain:
             return f"({' OR '.join(above)})"
-        below = [
-            work.differ(work.q(column.name), work.cast(text, column.type), column, query=True) for column, text in zip(self.old, self.downs().values())
-        ]
+        below = [work.differ(work.q(column.name), work.cast(text, column.type), column, query=True) for column, text in zip(self.old, self.downs().values())]
         return f"({' OR '.join(above)}) AND ({' OR '.join(below)})"
 
     def unfilled(self) -> str:
@@ -108,7 +106,9 @@ class Sync:
         return self.ups()
 
     def verify(self) -> Check:
-        return counted(self.work, self.table, f"{'/'.join(self.old_names)} and {'/'.join(self.new_names)} are in step", self.drifted(), [*self.old_names, *self.new_names])
+        return counted(
+            self.work, self.table, f"{'/'.join(self.old_names)} and {'/'.join(self.new_names)} are in step", self.drifted(), [*self.old_names, *self.new_names]
+        )
 
 
 def counted(work: Work, table: Table, name: str, condition: str, columns: t.Iterable[str], prepare: tuple[str, ...] = ()) -> Check:

@@ -127,7 +127,9 @@ def add_columns(work: Work, table: Table, columns: t.Iterable[Column], after: st
     steps = []
     for column in columns:
         place = f" AFTER {work.q(after)}"
-        change = f"ADD COLUMN {if_exists(work, absent=True)}{work.q(column.name)} {definition(work, column, nullable=True, default=None, invisible=True)}{place}"
+        change = (
+            f"ADD COLUMN {if_exists(work, absent=True)}{work.q(column.name)} {definition(work, column, nullable=True, default=None, invisible=True)}{place}"
+        )
         statement = alter(work, table.name, change, "INSTANT", kind="after")
         steps.append(alone(f"column {column.name}", statement, column_there(work, table.name, column.name)))
         after = column.name
@@ -139,7 +141,9 @@ def not_null(work: Work, table: Table, column: Column, default: str | None) -> S
     return alone(f"{column.name} is not null", alter(work, table.name, change, "INPLACE"), column_there(work, table.name, column.name, is_nullable="NO"))
 
 
-def away(work: Work, table: Table, old: t.Iterable[Column], shown: t.Mapping[str, tuple[Column, str | None]], carry_default: t.Mapping[str, str | None]) -> Step:
+def away(
+    work: Work, table: Table, old: t.Iterable[Column], shown: t.Mapping[str, tuple[Column, str | None]], carry_default: t.Mapping[str, str | None]
+) -> Step:
     """Return the step, one atomic statement, that renames *old* away and makes the new columns *shown* visible with their defaults."""
     changes = []
     names = []
@@ -207,7 +211,11 @@ def plan(sync: Sync) -> Plan:
         ),
         drop=(*carried.drop(), *(drop_column(work, name, work.quarantined(column)) for column in sync.old_names), *objects.drop_canary()),
         abort=(
-            *dropped, *carried.abort(), *(drop_column(work, name, column) for column in sync.new_names), *objects.drop_canary(), *(unspared if work.server.mysql else ()),
+            *dropped,
+            *carried.abort(),
+            *(drop_column(work, name, column) for column in sync.new_names),
+            *objects.drop_canary(),
+            *(unspared if work.server.mysql else ()),
         ),
         restore=(back(work, table, sync.old, spare), *made, *carried.renames_back(), *hidden),
         reverse_backfill=(work.fill(table, sync.downs(), sync.drifted()),),

@@ -87,7 +87,7 @@ def assigned(work: Work, values: t.Mapping[str, str]) -> str:
 
 
 def tried(work: Work, table: Table, texts: t.Iterable[str]) -> str:
-    """Return the statement that has the server read the expressions *texts* just as the triggers will: an unknown name must fail here, not in a client's write."""
+    """Return the statement that has the server read *texts* just as the triggers will: an unknown name must fail here, not in a client's write."""
     body = (
         "DECLARE kept text := pg_catalog.current_setting('search_path');\nBEGIN\n"
         "  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);\n"
@@ -107,7 +107,7 @@ def body(sync: Sync, objects: Objects) -> str:
     return f"""BEGIN
   IF TG_OP = 'INSERT' THEN
     IF {empty} THEN
-      {up}{objects.count(given) if given else ''}
+      {up}{objects.count(given) if given else ""}
     ELSE
       {down}
     END IF;
@@ -147,16 +147,17 @@ def round_trip(sync: Sync) -> tuple[Check, ...]:
     )
     arguments = ", ".join(f"{given[column.name]} {column.type}" for column in sync.old)
     text = f"""DECLARE
-  {' '.join(lines)}
+  {" ".join(lines)}
 BEGIN
-  {' '.join(ups)}
-  {' '.join(downs)}
+  {" ".join(ups)}
+  {" ".join(downs)}
   RETURN {lost};
 EXCEPTION WHEN data_exception OR integrity_constraint_violation OR cardinality_violation OR raise_exception THEN
   RETURN true;
 END"""
     prepare = (
-        f"CREATE OR REPLACE FUNCTION {function}({arguments}) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $seamless_trip$\n{text}\n$seamless_trip$",
+        f"CREATE OR REPLACE FUNCTION {function}({arguments}) RETURNS boolean LANGUAGE plpgsql "
+        f"SET search_path = pg_catalog, pg_temp AS $seamless_trip$\n{text}\n$seamless_trip$",
     )
     condition = f"{function}({work.list(sync.old_names)})"
     return (counted(work, sync.table, f"{'/'.join(sync.old_names)} survives down(up(x))", condition, sync.old_names, prepare),)
@@ -213,11 +214,19 @@ def plan(sync: Sync) -> Plan:
         round_trip=round_trip(sync),
         quarantine=(*carried.drop_keys(helpers=False), locked("old columns away", leave, name)),
         drop=(
-            locked("drop old columns", [*(f"{alter} DROP COLUMN IF EXISTS {work.q(work.quarantined(column))}" for column in sync.old_names), *objects.drop_canary()], name),
+            locked(
+                "drop old columns",
+                [*(f"{alter} DROP COLUMN IF EXISTS {work.q(work.quarantined(column))}" for column in sync.old_names), *objects.drop_canary()],
+                name,
+            ),
         ),
         abort=(
             *carried.drop_keys(helpers=True),
-            locked("drop new columns", [*objects.drop(), *(f"{alter} DROP COLUMN IF EXISTS {work.q(column)}" for column in sync.new_names), *objects.drop_canary()], name),
+            locked(
+                "drop new columns",
+                [*objects.drop(), *(f"{alter} DROP COLUMN IF EXISTS {work.q(column)}" for column in sync.new_names), *objects.drop_canary()],
+                name,
+            ),
         ),
         restore=(locked("old columns back", [*come_back, *trigger], name),),
         reverse_backfill=(work.fill(table, sync.downs(), sync.drifted()),),

@@ -57,7 +57,7 @@ def _rename_postgresql(work: Work, table: Table, new: Name) -> Plan:
         expand=(pg.locked("the new name as a view", view, old),),
         # The view before its table: the other way round clients wait for us while we wait for them.
         quarantine=(Step("the table has the new name", tuple(rename), locks=(new, old)),),
-        abort=(Step("drop the view", (drop_view,), locks=(), done=f"SELECT {pg.regclass(work, new)} IS NULL"),),
+        abort=(Step("drop the view", (drop_view,), locks=(new,), done=f"SELECT {pg.regclass(work, new)} IS NULL"),),
         restore=(pg.locked("the old name again", [f"ALTER TABLE {work.sql(new)} RENAME TO {work.q(old.name)}", *back, *view], new),),
         notes=tuple(notes),
     )
@@ -112,7 +112,10 @@ def _rename_mariadb(work: Work, table: Table, new: Name) -> Plan:
             mariadb.alone("the old name again", renamed((old, other), (new, old), (spare, new)), is_table(old)),
             mariadb.alone("drop the view", no_other),
         ),
-        notes=(_VIEW_LIMITS.format(new=new), f"A user with rights on the table {old} alone needs the same on {new}: rights on the whole database hold for both."),
+        notes=(
+            _VIEW_LIMITS.format(new=new),
+            f"A user with rights on the table {old} alone needs the same on {new}: rights on the whole database hold for both.",
+        ),
     )
 
 

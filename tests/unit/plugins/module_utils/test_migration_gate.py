@@ -112,6 +112,7 @@ def test_sessions_of_older_releases_shut_the_gate_and_those_without_a_name_do_no
     assert sessions(Session(8, "shopping@41"), Session(9, "psql")).weak == "2 sessions do not say their release"
     assert "application_name=shop@RELEASE" in gate.judge_sessions([Session(9, "psql")], app="shop", carrying=["42"]).weak
     assert "pg_read_all_stats" in sessions(Session(8, "shop@42", hidden=True)).weak
+    assert sessions(blind="GRANT PROCESS").weak == "GRANT PROCESS"
     long = "9" * 100
     assert gate.judge_sessions([Session(8, f"shop@{long}"[:63])], app="shop", carrying=[long]).ok
 
@@ -152,6 +153,7 @@ def test_the_canary_passes_waits_or_names_who_still_writes() -> None:
     )
     assert "cron job" in moved.would_do
     assert "was gone when we looked" in canary(Quiet(COUNTS, 0.0, 30.0, {"seamless_rollout.a": 3})).missing[0]
+    assert "GRANT PROCESS" in canary(Quiet(COUNTS, 0.0, 30.0, {"seamless_rollout.a": 3}, blind="GRANT PROCESS")).missing[0]
     assert canary(None, why_none="canary: false").weak == "canary: false"
     assert not canary(None, gone="the sequence is gone").ok
 

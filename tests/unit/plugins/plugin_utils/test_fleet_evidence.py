@@ -68,7 +68,8 @@ class Asking(ActionModule):
     """The action plugin, with a database that gives *answers* one after another."""
 
     def __init__(self, *answers: dict[str, t.Any], check_mode: bool = False) -> None:
-        self.answers, self.calls = list(answers), []  # type: list[dict[str, t.Any]], list[dict[str, t.Any]]
+        self.answers = list(answers)
+        self.calls: list[dict[str, t.Any]] = []
         self._task: t.Any = type("Task", (), {"check_mode": check_mode})
         self.warnings: list[str] = []
         self._display: t.Any = type("Display", (), {"display": staticmethod(lambda text: None), "warning": staticmethod(self.warnings.append)})

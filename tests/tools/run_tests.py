@@ -102,8 +102,8 @@ def main() -> None:
         for failure in row.failures:
             print(f"\n--- failed in {row.name}: {failure}")
     print()
-    for name, passed, failed, seconds, _failures in rows:
-        print(f"{name:<14} {passed:>5} passed {failed:>3} failed {seconds:7.1f} s")
+    for row in rows:
+        print(f"{row.name:<14} {row.passed:>5} passed {row.failed:>3} failed {row.seconds:7.1f} s")
     failed_in_all = sum(row.failed for row in rows)
     print(f"{sum(row.passed for row in rows)} passed, {failed_in_all} failed")
     sys.exit(1 if failed_in_all else 0)

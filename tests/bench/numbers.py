@@ -18,7 +18,8 @@ import tempfile
 import typing as t
 import xml.etree.ElementTree
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# In the place of this directory: by its name this file would hide the standard library's numbers.
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 from ansible_collections.seamless.rollout.plugins.module_utils._release import links
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store

@@ -165,6 +165,7 @@ class Planner:
         infos = self._balancer_answers(facts, balancers, findings)
         target, content = self._target(facts, settings, answers, findings)
         mine = preflight.settled_releases(answers, findings) if settings.mode == "recover" and target is None else {}
+        old = preflight.outdated(answers) if settings.mode in ("release", "promote") else set()
         views = []
         rotations: dict[str, preflight.InRotation] = {}
         most = _traits.most_at_once(facts["traits"], settings)
@@ -191,7 +192,10 @@ class Planner:
                     preflight.check_immutable(host, survey, target, content, findings)
             may_skip = settings.mode in ("release", "rollback", "promote", "recover") and not settings.force
             views.append(
-                preflight.host_view(host, survey, rotation, target=mine.get(host, target), content=content, may_skip=may_skip, traits=facts["traits"][host])
+                preflight.host_view(
+                    host, survey, rotation, target=mine.get(host, target), content=content, may_skip=may_skip, is_outdated=host in old,
+                    traits=facts["traits"][host],
+                )
             )
         try:
             plan = make_plan(

@@ -29,6 +29,7 @@ class HostView:
     skip: str | None = None
     serving: bool = True
     drained_by_us: bool = False
+    outdated: bool = False
     reachable: bool = True
     zone: str = ""
     weight: int = 1
@@ -134,16 +135,17 @@ def zone_budget(amount: Amount, totals: t.Mapping[str, int]) -> dict[str, int]:
 
 
 def choose_canaries(canary: int | str | list[str], candidates: t.Sequence[HostView], notes: list[str]) -> list[str]:
-    """Return the canary hosts: the named ones, one a zone, or the first ones. A host that is out of service or late never is one.
+    """Return the canary hosts: the named ones, one a zone, or the first ones. A host that is out of service or late never is one, and one
+    that runs an older release than others only when it is named, or when there is no other: it says little of what the release does to most.
 
     Inventory order, not chance: the operator knows which host it will be, and a new run chooses the same.
     """
-    fit = [host for host in candidates if host.serving and not host.late]
+    fit = sorted((host for host in candidates if host.serving and not host.late), key=lambda host: host.outdated)
     if canary == PER_ZONE:
         first: dict[str, str] = {}
         for host in fit:
             first.setdefault(host.zone, host.name)
-        return list(first.values())
+        return [host.name for host in candidates if host.name in first.values()]
     if not isinstance(canary, list):
         return [host.name for host in fit][:resolve_amount(canary, len(candidates), up=True)]
     pending = {host.name: host for host in candidates}
@@ -187,8 +189,8 @@ def make_plan(
     """Order the hosts and cut them into stages and batches.
 
     Each of the *tiers* is rolled like a fleet of its own, after the one before. In a tier: canaries, then hosts that are out of service
-    already (they cost no capacity), then the rest zone by zone as in the inventory, then the late ones. The exception: when the
-    hosts already out use up the whole budget, they go first, since no canary could be drained.
+    already (they cost no capacity), then the rest zone by zone as in the inventory, in each zone those that run an older release than others
+    first, then the late ones. The exception: when the hosts already out use up the whole budget, they go first, since no canary could be drained.
     Batch sizes are read from left to right, the last one repeats, percentages are of all hosts (of the tier); no batch exceeds
     *max_parallel* or the availability budget. Without sizes, batches double from one zone to the next where there are zones.
     Raises SeamlessError for amounts that can't work.
@@ -280,7 +282,7 @@ class _Tier:
             first = broken
         gone = {host.name for host in [*canaries, *first]}
         rest = [host for host in self.pending if host.name not in gone]
-        usual = [host for host in rest if not host.late]
+        usual = sorted((host for host in rest if not host.late), key=lambda host: not host.outdated)
         if any(any(host.pools.values()) for host in first):
             # They are out of some pools and serve in others: each that comes back makes room for the next.
             self._cut([[host] for host in repair_order(first, room)], _Sizes([1], len(self.hosts)))

@@ -176,6 +176,7 @@ class Planner:
         mine = preflight.settled_releases(answers, findings) if settings.mode == "recover" and target is None else {}
         facts["floor"] = _floors.fleet_floor(answers)
         _floors.check_floor(facts, {host: mine.get(host, target) for host in targets}, answers, findings)
+        old = preflight.outdated(answers) if settings.mode in ("release", "promote") else set()
         views = []
         rotations: dict[str, preflight.InRotation] = {}
         most = _traits.most_at_once(facts["traits"], settings)
@@ -202,7 +203,10 @@ class Planner:
                     preflight.check_immutable(host, survey, target, content, findings)
             may_skip = settings.mode in ("release", "rollback", "promote", "recover") and not settings.force
             views.append(
-                preflight.host_view(host, survey, rotation, target=mine.get(host, target), content=content, may_skip=may_skip, traits=facts["traits"][host])
+                preflight.host_view(
+                    host, survey, rotation, target=mine.get(host, target), content=content, may_skip=may_skip, is_outdated=host in old,
+                    traits=facts["traits"][host],
+                )
             )
         try:
             plan = make_plan(

@@ -239,6 +239,19 @@ def current_release(survey: t.Mapping[str, t.Any]) -> str | None:
     return None if release is None else str(release)
 
 
+def outdated(surveys: t.Mapping[str, t.Mapping[str, t.Any]]) -> set[str]:
+    """Return the hosts that run an older release than others do. Names of releases have no order: the older one was staged first."""
+    staged: dict[str, str] = {}
+    for survey in surveys.values():
+        for record in survey.get("releases") or []:
+            if record.get("created_at"):
+                release = str(record["id"])
+                staged[release] = min(str(record["created_at"]), staged.get(release, str(record["created_at"])))
+    running = {host: staged[release] for host, release in ((host, current_release(survey)) for host, survey in surveys.items()) if release in staged}
+    newest = max(running.values(), default="")
+    return {host for host, when in running.items() if when < newest}
+
+
 def check_current(host: str, survey: t.Mapping[str, t.Any], root: str, findings: Findings) -> None:
     """Refuse a ``current`` that a switch could not replace without losing something."""
     current = survey.get("current") or {}
@@ -292,6 +305,7 @@ def host_view(
     target: str | None,
     content: Content,
     may_skip: bool,
+    is_outdated: bool,
     traits: t.Mapping[str, t.Any],
 ) -> HostView:
     place = {key: traits[key] for key in ("zone", "weight", "late", "tier")}
@@ -305,6 +319,7 @@ def host_view(
         skip=skip,
         serving=rotation.serving if rotation.calls else not inactive,
         drained_by_us=rotation.ours,
+        outdated=is_outdated,
         pools=rotation.pools,
         **place,
     )

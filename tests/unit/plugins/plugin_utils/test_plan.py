@@ -482,3 +482,29 @@ def test_hosts_that_are_out_of_some_pools_come_back_in_an_order_that_works() -> 
     made = make_plan(hosts, batch=[1, 2], canary=1, max_unavailable=2, room={"lb1": 0, "lb2": 1})
     assert made.batches == [["web2"], ["web1"], ["web3"], ["web4"]]
     assert made.stages[:3] == [["web2"], ["web1"], ["web3"]]
+
+
+def test_hosts_on_an_older_release_go_first_in_their_zone_and_are_canaries_only_when_named() -> None:
+    hosts = [HostView("web1", outdated=True), HostView("web2"), HostView("web3"), HostView("web4", outdated=True), HostView("web5")]
+    made = plan(*hosts, max_unavailable=1)
+    assert made.canary == ["web2"]
+    assert made.order == ["web2", "web1", "web4", "web3", "web5"]
+    assert plan(*hosts, canary=["web4"]).order[0] == "web4"
+    zoned = [HostView("a1", zone="a", outdated=True), HostView("a2", zone="a"), HostView("b1", zone="b", outdated=True)]
+    assert plan(*zoned, canary="per_zone").canary == ["a2", "b1"]
+
+
+def test_an_older_release_is_the_one_that_was_staged_first_on_any_host() -> None:
+    def survey(current: str | None, **created: str) -> dict[str, t.Any]:
+        return {"current": {"release": current}, "releases": [{"id": name, "created_at": when} for name, when in created.items()]}
+
+    surveys = {
+        "web1": survey("a", a="2026-01-01T00:00:00Z"),
+        # Staged again later, on a host that was rebuilt: still the older one.
+        "web2": survey("a", a="2026-03-01T00:00:00Z", b="2026-02-01T00:00:00Z"),
+        "web3": survey("b", a="2026-01-01T00:00:00Z", b="2026-02-01T00:00:00Z"),
+        "new": survey(None),
+        "adopted": survey("elsewhere"),
+    }
+    assert preflight.outdated(surveys) == {"web1", "web2"}
+    assert preflight.outdated({"web1": surveys["web1"]}) == set()

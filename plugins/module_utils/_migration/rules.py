@@ -246,3 +246,19 @@ def is_additive(statements: t.Iterable[Statement], engine: str, own_tables: t.Co
 def holds_concurrently(statements: t.Iterable[Statement]) -> bool:
     """Return whether one of *statements* is PostgreSQL's CONCURRENTLY, which must not run under a short lock timeout: it would leave an invalid index."""
     return any(is_word(token, "CONCURRENTLY") for statement in statements for token in statement.tokens)
+
+
+def locks_tables(statements: t.Iterable[Statement], own_tables: t.Collection[str] = ()) -> bool:
+    """Return whether one of *statements* waits for a lock on a table that was there before, which needs a bound."""
+    judged = _StatementJudge("", "abort", own_tables)
+    for statement in statements:
+        words = [token.text for token in statement.tokens if token.kind == WORD]
+        judged.judge(statement)
+        first = words[0] if words else ""
+        target = judged.name(2)[0] if words[:2] in (["ALTER", "TABLE"], ["DROP", "TABLE"]) else ()
+        if first in ("ALTER", "DROP", "TRUNCATE", "LOCK", "RENAME", "CLUSTER") and "CONCURRENTLY" not in words and "VALIDATE" not in words:
+            if not judged.is_new(target) and not judged.is_own(target):
+                return True
+        elif words[:2] in (["CREATE", "TRIGGER"], ["CREATE", "INDEX"]) and "CONCURRENTLY" not in words:
+            return True
+    return False

@@ -4,7 +4,7 @@
 
 # This module_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
 
-"""A directory of plain SQL: ``NNN_name.expand.sql``, ``.backfill.sql``, ``.verify.sql``, ``.contract.sql``, ``.abort.sql``, each part optional but expand or contract.
+"""A directory of plain SQL: ``NNN_name.expand.sql``, and beside it ``.backfill.sql``, ``.verify.sql``, ``.contract.sql`` and ``.abort.sql`` as needed.
 
 It becomes one migration a name, in the order of the names, whose only operation is ``sql``: so it goes through the engine, with its locks, ledger and gate.
 """
@@ -16,6 +16,7 @@ import re
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import POSTGRESQL
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.rules import PHASES, judge
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.rules_base import Finding
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.statements import SYMBOL, WORD, Statement, is_word, name_at, split
@@ -73,28 +74,43 @@ def _check(part: Parts) -> None:
 
 def specs(files: t.Mapping[str, str], engine: str, app: str, release: str) -> list[dict[str, t.Any]]:
     """Return the migrations that *files* (path → text) make as specs of the engine, each with its ``name``, in order."""
-    return [{"name": part.name, "app": app, "release": release, "operations": [{"sql": _operation(part)}]} for part in parts(files, engine)]
+    return [{"name": part.name, "app": app, "release": release, "operations": [{"sql": _operation(part, engine)}]} for part in parts(files, engine)]
 
 
 def findings(files: t.Mapping[str, str], engine: str) -> list[tuple[str, Finding]]:
     """Return what the rules say of *files*, each with its path."""
-    return [(part.files[phase], one) for part in parts(files, engine) for phase in PHASES if phase in part.files for one in judge(part.statements[phase], engine, phase)]
+    found = []
+    for part in parts(files, engine):
+        for phase in PHASES:
+            found += [(part.files[phase], one) for one in judge(part.statements.get(phase, ()), engine, phase)]
+    return found
 
 
-def _operation(part: Parts) -> dict[str, t.Any]:
+def _operation(part: Parts, engine: str) -> dict[str, t.Any]:
     operation: dict[str, t.Any] = {phase: [statement.text for statement in part.statements[phase]] for phase in PHASES if phase in part.statements}
     backfill = part.statements.get("backfill", [])
-    batched = as_batches(backfill[0]) if len(backfill) == 1 else None
+    batched = as_batches(backfill[0], engine) if len(backfill) == 1 else None
     if batched:
         operation["backfill"] = batched
-    operation["tables"] = tables(statement for phase in ("expand", "backfill", "contract") for statement in part.statements.get(phase, ()))
-    return operation
+    touched = tables([statement for phase in ("expand", "backfill", "contract") for statement in part.statements.get(phase, ())], engine)
+    return {**operation, "tables": touched} if touched else operation
 
 
-def as_batches(statement: Statement) -> dict[str, t.Any] | None:
+def _name(statement: Statement, at: int, engine: str) -> tuple[tuple[str, ...], int]:
+    """Return the name at token *at* as the catalog has it, and where it ends: PostgreSQL folds what is not quoted."""
+    parts, end = name_at(statement, at)
+    quoted = [statement.tokens[index].kind != WORD for index in range(at, end, 2)]
+    return tuple(part if is_quoted or engine != POSTGRESQL else part.lower() for part, is_quoted in zip(parts, quoted)), end
+
+
+def _written(name: tuple[str, ...]) -> str | list[str]:
+    return name[0] if len(name) == 1 else list(name)
+
+
+def as_batches(statement: Statement, engine: str) -> dict[str, t.Any] | None:
     """Return a plain ``UPDATE table SET … WHERE …`` as what the engine runs in batches, or None when it is more than that."""
     tokens = statement.tokens
-    name, end = name_at(statement, 1)
+    name, end = _name(statement, 1, engine)
     if not is_word(tokens[0], "UPDATE") or is_word(tokens[1], "ONLY", "LOW_PRIORITY", "IGNORE") or end >= len(tokens) or not is_word(tokens[end], "SET"):
         return None
     depth, where = 0, None
@@ -109,10 +125,10 @@ def as_batches(statement: Statement) -> dict[str, t.Any] | None:
     if where is None:
         return None
     assignments = statement.text[tokens[end].end : tokens[where].start].strip()
-    return {"table": name[0] if len(name) == 1 else list(name), "set": assignments, "where": statement.text[tokens[where].end :].strip()}
+    return {"table": _written(name), "set": assignments, "where": statement.text[tokens[where].end :].strip()}
 
 
-def tables(statements: t.Iterable[Statement]) -> list[str | list[str]]:
+def tables(statements: t.Iterable[Statement], engine: str) -> list[str | list[str]]:
     """Return the tables that *statements* name, in the order in which they come, without those that they create."""
     created: set[tuple[str, ...]] = set()
     found: dict[tuple[str, ...], None] = {}
@@ -124,13 +140,13 @@ def tables(statements: t.Iterable[Statement]) -> list[str | list[str]]:
             start = at + 1
             while start < len(tokens) and is_word(tokens[start], "IF", "NOT", "EXISTS", "ONLY"):
                 start += 1
-            name, dummy = name_at(statement, start)
+            name, dummy = _name(statement, start, engine)
             if not name or is_word(tokens[start], "SET", "SELECT", "DELETE", "UPDATE", "CONFLICT", "DUPLICATE"):
                 continue
             if is_word(tokens[0], "CREATE") and is_word(token, "TABLE"):
                 created.add(name)
             found[name] = None
-    return [name[0] if len(name) == 1 else list(name) for name in found if name not in created]
+    return [_written(name) for name in found if name not in created]
 
 
 def read(directory: str) -> dict[str, str]:

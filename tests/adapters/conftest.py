@@ -67,6 +67,11 @@ def site(request: pytest.FixtureRequest, bin_dir: str, tmp_path: pathlib.Path) -
 
 
 @pytest.fixture
+def sqlite_site(bin_dir: str, tmp_path: pathlib.Path) -> Site:
+    return Site("sqlite", tmp_path, bin_dir, "", "t")
+
+
+@pytest.fixture
 def postgresql_site(server: str, bin_dir: str, tmp_path: pathlib.Path) -> Site:
     return _site_on(server, bin_dir, tmp_path)
 

@@ -53,8 +53,13 @@ def revision(site: Site, branch: str, name: str, body: str, after: str | None = 
 
 
 @pytest.fixture
-def app(site: Site) -> Site:
+def app_on_each(site: Site) -> Site:
     return _lay_out(site)
+
+
+@pytest.fixture
+def app(sqlite_site: Site) -> Site:
+    return _lay_out(sqlite_site)
 
 
 @pytest.fixture
@@ -75,7 +80,8 @@ def call(site: Site, phase: str, **options: t.Any) -> t.Any:
     return calls.call(site, "alembic", phase, secrets={"DB_URL": site.url}, **options)
 
 
-def test_two_branches(app: Site) -> None:
+def test_two_branches(app_on_each: Site) -> None:
+    app = app_on_each
     first = call(app, "expand")
     assert first["changed"] and first["ran"] == ["e1"] and first["fresh"]
     assert not call(app, "contract")["changed"], "there is no contract branch yet"

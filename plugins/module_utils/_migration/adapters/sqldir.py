@@ -124,7 +124,8 @@ def as_batches(statement: Statement, engine: str) -> dict[str, t.Any] | None:
             where = index
     if where is None:
         return None
-    assignments = statement.text[tokens[end].end : tokens[where].start].strip()
+    # To the end of the last token, not to WHERE: a comment between them would comment out what follows.
+    assignments = statement.text[tokens[end].end : tokens[where - 1].end].strip()
     return {"table": _written(name), "set": assignments, "where": statement.text[tokens[where].end :].strip()}
 
 

@@ -23,7 +23,7 @@ if any(not one.startswith(known) for one in sys.argv[1:]):
 excluded = "".join(one for one in sys.argv if one.startswith("--exclude="))[10:].split(",")
 rules = {{"drop column": "ban-drop-column", "create index": "require-concurrent-index-creation", "char(20)": "ban-char-field"}}
 print(json.dumps([
-    {{"file": "x", "line": number, "column": 0, "level": "Warning", "message": "m " + rule, "help": None, "rule_name": rule, "column_end": 1, "line_end": number}}
+    {{"file": "x", "line": number, "column": 0, "level": "Warning", "message": "m " + rule, "help": None, "rule_name": rule, "column_end": 1}}
     for number, line in enumerate(sys.stdin.read().splitlines()) for sign, rule in rules.items() if sign in line.lower() and rule not in excluded
 ]))
 sys.exit(1)

@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._migration import advisory, preflight
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import advisory
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters import sqldir
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.base import CONTRACT, EXPAND, Settings
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.execute import Execution, Limits
@@ -58,10 +58,8 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
 
     @contextlib.contextmanager
     def lock() -> t.Iterator[None]:
-        with opened(params) as db:
-            preflight.refuse_pooler(db)
-            with advisory.migration_lock(db, params["app"], deadline=params["lock_deadline"]):
-                yield
+        with opened(params) as db, advisory.migration_lock(db, params["app"], deadline=params["lock_deadline"]):
+            yield
 
     limits = Limits(params["timeout"], params["lock_wait_total"])
     settings = settings_of(params)

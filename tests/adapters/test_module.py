@@ -20,17 +20,19 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapte
 from .conftest import Site
 from .ground import REPO
 
-MIGRATE = 'test -e done || { sleep 1; psql -X -q -h "$PGHOST" -U postgres -d "$PGDATABASE" -c "INSERT INTO runs VALUES (1)"; touch done; echo "token $SHOP_TOKEN"; }'
+INSERT = 'psql -X -q -h "$PGHOST" -U postgres -d "$PGDATABASE" -c "INSERT INTO runs VALUES (1)"'
+MIGRATE = f'test -e done || {{ sleep 1; {INSERT}; touch done; echo "token $SHOP_TOKEN"; }}'
 
 
 def start(site: Site, **options: t.Any) -> subprocess.Popen[str]:
     arguments = {
         "framework": "command", "app": "shop", "directory": str(site.directory), "phase": "expand", "login_unix_socket": site.socket, "login_user": "postgres",
-        "login_db": site.database, "environment": {"PGHOST": site.socket, "PGDATABASE": site.database}, "secret_environment": {"SHOP_TOKEN": "very-secret-token"},
+        "login_db": site.database, "environment": {"PGHOST": site.socket, "PGDATABASE": site.database},
+        "secret_environment": {"SHOP_TOKEN": "very-secret-token"},
         "expand_cmd": MIGRATE, "status_cmd": "test -e done || echo 001", **options,
     }  # fmt: skip
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": f"{REPO}/build/tree", "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.json"}
-    command = [os.path.join(os.path.dirname(sys.executable), "ansible"), "localhost", "-i", "localhost,", "-c", "local", "-e"]
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": f"{REPO}/build/tree"}
+    command = [os.path.join(os.path.dirname(sys.executable), "ansible"), "localhost", "--one-line", "-i", "localhost,", "-c", "local", "-e"]
     command += [f"ansible_python_interpreter={sys.executable}", "-m", "seamless.rollout.migration_framework", "-a", json.dumps(arguments)]
     return subprocess.Popen(command, cwd=site.directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
 
@@ -38,7 +40,8 @@ def start(site: Site, **options: t.Any) -> subprocess.Popen[str]:
 def result(process: subprocess.Popen[str]) -> dict[str, t.Any]:
     output, errors = process.communicate(timeout=120)
     assert "very-secret-token" not in output + errors
-    found: dict[str, t.Any] = json.loads(output[output.index("{") :])["plays"][0]["tasks"][0]["hosts"]["localhost"]
+    assert "=> {" in output, output + errors
+    found: dict[str, t.Any] = json.loads(output[output.index("=> {") + 3 :])
     return found
 
 
@@ -77,8 +80,8 @@ def test_failures(postgresql_site: Site, tmp_path: pathlib.Path) -> None:
 def test_parameters(option: str, value: t.Any, message: str) -> None:
     params: dict[str, t.Any] = {
         "framework": "command", "directory": "/srv", "phase": "expand", "engine": "postgresql", "app": "shop", "split": "", "expand": [], "contract": [],
-        "binary": [], "bin_dir": "", "arguments": [], "environment": {}, "secret_environment": {}, "expand_cmd": "true", "contract_cmd": None, "status_cmd": None,
-        "lock_timeout_ms": 500, "lock_wait_total": 1.0, "lock_deadline": 1.0, "timeout": 1.0,
+        "binary": [], "bin_dir": "", "arguments": [], "environment": {}, "secret_environment": {}, "expand_cmd": "true", "contract_cmd": None,
+        "status_cmd": None, "lock_timeout_ms": 500, "lock_wait_total": 1.0, "lock_deadline": 1.0, "timeout": 1.0,
     }  # fmt: skip
     assert settings_of(params).commands == {"expand_cmd": "true"}
     with pytest.raises(SeamlessError, match=message):

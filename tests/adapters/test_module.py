@@ -42,7 +42,7 @@ def result(process: subprocess.Popen[str]) -> dict[str, t.Any]:
     assert "very-secret-token" not in output + errors
     assert "=> {" in output, output + errors
     found: dict[str, t.Any] = json.loads(output[output.index("=> {") + 3 :])
-    return found
+    return {"failed": "| FAILED! =>" in output, **found}
 
 
 def test_once_however_many_call(postgresql_site: Site) -> None:

@@ -11,6 +11,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 import typing as t
 
 import pytest
@@ -53,6 +54,32 @@ def test_once_however_many_call(postgresql_site: Site) -> None:
     done = next(one for one in found if one["changed"])
     assert done["ran"] == ["001"] and done["lock_timeout_by"] == "PGOPTIONS" and done["output"].strip() == "token ********"
     assert done["commands"][0]["environment"]["SHOP_TOKEN"] == "********"
+
+
+def test_the_lock_outlives_a_killed_runner(postgresql_site: Site) -> None:
+    site = postgresql_site
+    program = (
+        "import json, sys\nfrom ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.run import ARGUMENT_SPEC, run\n"
+        "run({**{name: option.get('default') for name, option in ARGUMENT_SPEC.items()}, **json.loads(sys.argv[1])}, False)"
+    )
+    params = {"framework": "command", "app": "shop", "directory": str(site.directory), "phase": "expand", "login_unix_socket": site.socket,
+              "login_user": "postgres", "login_db": site.database, "expand_cmd": "touch begun; sleep 4; touch ended"}
+    runner = subprocess.Popen([sys.executable, "-c", program, json.dumps(params)])
+    _wait_for(lambda: (site.directory / "begun").exists())
+    runner.kill()
+    runner.wait()
+    holders = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    time.sleep(1)
+    assert site.sql(holders) == "1" and not (site.directory / "ended").exists()
+    _wait_for(lambda: (site.directory / "ended").exists())
+    _wait_for(lambda: site.sql(holders) == "0")
+
+
+def _wait_for(condition: t.Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_failures(postgresql_site: Site, tmp_path: pathlib.Path) -> None:

@@ -49,13 +49,16 @@ class Limits:
 
 
 class Execution:
-    """One call. *lock* returns the context manager that holds the application's migration lock while something is run."""
+    """One call. *lock* returns the context manager that holds the application's migration lock while something is run; it yields the file descriptors
+    of the lock's connection, which what is run inherits, or None.
+    """
 
     def __init__(self, adapter: Adapter, settings: Settings, *, lock: Lock, limits: Limits, allow: t.Collection[str] = ()) -> None:
         self.adapter, self.lock, self.limits, self.allow = adapter, lock, limits, set(allow)
         self.settings = adapter.complete(dataclasses.replace(settings, listing=_listing(adapter, settings)))
         self.hide = process.Curtain(settings.secrets.values())
         self.warnings: list[str] = []
+        self.keep: tuple[int, ...] = ()
 
     # -- the phases
 
@@ -69,7 +72,8 @@ class Execution:
 
     def phase(self, check_mode: bool) -> dict[str, t.Any]:
         """Run the settings' phase, unless there is nothing to run. In check mode, and for what is refused, nothing is run and no lock is taken."""
-        with contextlib.nullcontext() if check_mode else self.lock():
+        with contextlib.nullcontext() if check_mode else self.lock() as held:
+            self.keep = tuple(held or ())
             settings = self.settings
             state = self._state(settings)
             result: dict[str, t.Any] = {**self._named(), "applied": list(state.applied), "pending": list(state.pending), "known": state.known, "findings": [],
@@ -178,7 +182,7 @@ class Execution:
             outputs: list[str] = []
             failed: tuple[Command, Result] | None = None
             for command in self.adapter.run(dataclasses.replace(settings, lock_timeout_ms=rung), state):
-                done = process.run(command, self.limits.timeout)
+                done = process.run(command, self.limits.timeout, self.keep)
                 outputs.append(done.stdout + done.stderr)
                 if done.code:
                     failed = command, done

@@ -75,9 +75,12 @@ class Laravel(Adapter):
         return State(tuple(applied), tuple(pending))
 
     def preview(self, settings: Settings, state: State) -> list[Command]:
-        return [self._artisan(settings, "migrate", "--pretend", "--force", may_fail=True)]
+        # Even with --pretend Laravel makes its table of migrations where there is none.
+        return [] if state.fresh else [self._artisan(settings, "migrate", "--pretend", "--force", may_fail=True)]
 
     def read_preview(self, settings: Settings, state: State, results: t.Sequence[Result]) -> Preview:
+        if not results:
+            return Preview()
         result = results[0]
         if result.code:
             return Preview(unknown=(f"artisan migrate --pretend failed: {(result.stderr or result.stdout).strip()[-300:]}",))

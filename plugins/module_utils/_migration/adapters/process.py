@@ -43,8 +43,11 @@ class _Kept:
         return (bytes(self.head) + middle + bytes(self.tail)).decode("utf-8", "replace")
 
 
-def run(command: Command, timeout: float) -> Result:
+def run(command: Command, timeout: float, keep: t.Collection[int] = ()) -> Result:
     """Run *command* to its end. Its process group is ended, by force after ten seconds, when it takes longer than *timeout* seconds.
+
+    It inherits the file descriptors *keep*. With the connection that holds the migration lock among them the lock stays for as long as the command lives,
+    even when this process is killed.
 
     Raises SeamlessError when it can't be started or took too long.
     """
@@ -55,6 +58,7 @@ def run(command: Command, timeout: float) -> Result:
         process = subprocess.Popen(
             command.argv if isinstance(command.argv, str) else list(command.argv), shell=isinstance(command.argv, str), cwd=command.directory,
             env={**os.environ, **command.environment}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            pass_fds=tuple(keep),
         )
     except (FileNotFoundError, PermissionError) as exc:
         raise SeamlessError(f"{shown.split()[0]} can't be run in {command.directory} ({exc.strerror}): set bin_dir or binary.") from exc

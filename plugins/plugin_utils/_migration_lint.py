@@ -253,7 +253,8 @@ def _squawk(program: str, source: Source, version: str) -> list[Finding]:
     try:
         done = subprocess.run(command, input=source.text, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", timeout=60, check=False)
         found = json.loads(done.stdout)
-        return [_from_squawk(one, source) for one in found]
+        first = {(one["line"], one["rule_name"]): one for one in reversed(found)}  # one slip may be several syntax errors
+        return [_from_squawk(one, source) for dummy, one in sorted(first.items())]
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as exc:
         return [Finding(source.file, source.line(1), "squawk", WARNING, f"squawk could not be asked: {exc}", "update squawk-cli, or take it away.", "squawk")]
 

@@ -21,11 +21,11 @@ import typing as t
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 VENV = os.path.join(REPO, "build", "adapters-venv")
-PACKAGES = ("alembic>=1.13", "django>=4.2", "django-syzygy>=1.2", "psycopg[binary]>=3.1")
+PACKAGES = ("alembic>=1.13", "django>=4.2", "django-syzygy>=1.2", "psycopg[binary]>=3.1", "squawk-cli>=2", "sqlglot>=25")
 
 
 def venv_bin() -> str:
-    """Return the bin directory of the virtual environment with the frameworks, which is made from PyPI where it is not there yet."""
+    """Return the bin directory of the virtual environment with the frameworks and linters, which is made from PyPI where it is not there yet."""
     os.makedirs(os.path.join(REPO, "build"), exist_ok=True)
     stamp = os.path.join(VENV, "stamp-" + hashlib.sha256(repr(PACKAGES).encode()).hexdigest()[:12])
     with open(VENV + ".lock", "w", encoding="ascii") as lock:

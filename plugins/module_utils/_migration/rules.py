@@ -259,6 +259,8 @@ def locks_tables(statements: t.Iterable[Statement], own_tables: t.Collection[str
         if first in ("ALTER", "DROP", "TRUNCATE", "LOCK", "RENAME", "CLUSTER") and "CONCURRENTLY" not in words and "VALIDATE" not in words:
             if not judged.is_new(target) and not judged.is_own(target):
                 return True
-        elif words[:2] in (["CREATE", "TRIGGER"], ["CREATE", "INDEX"]) and "CONCURRENTLY" not in words:
+        elif first == "CREATE" and ("TRIGGER" in words or "INDEX" in words or "REFERENCES" in words) and "CONCURRENTLY" not in words:
+            return True
+        elif first in ("DO", "CALL"):
             return True
     return False

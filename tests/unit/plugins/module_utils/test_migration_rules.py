@@ -150,7 +150,8 @@ def test_phases() -> None:
 
 
 def test_locks_and_concurrently() -> None:
-    index, alter, new = "CREATE INDEX CONCURRENTLY i ON a (b)", "ALTER TABLE a ADD c int", "CREATE TABLE n (a int); ALTER TABLE n ADD b int; CREATE INDEX ON n (b)"
+    index, alter = "CREATE INDEX CONCURRENTLY i ON a (b)", "ALTER TABLE a ADD c int"
+    new = "CREATE TABLE n (a int); ALTER TABLE n ADD b int; CREATE INDEX ON n (b)"
     assert rules.holds_concurrently(split(index, "postgresql")) and not rules.holds_concurrently(split(alter, "postgresql"))
     assert rules.locks_tables(split("CREATE TABLE n (a int REFERENCES a)", "postgresql")) and rules.locks_tables(split("DO $$ $$", "postgresql"))
     assert not rules.locks_tables(split(f"{index}; {new}", "postgresql")) and rules.locks_tables(split(f"{index}; {alter}", "postgresql"))

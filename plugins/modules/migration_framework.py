@@ -158,8 +158,9 @@ options:
   lock_timeout_ms:
     description:
       - Milliseconds for which a statement may wait for a lock, since all clients wait behind it. V(0) sets no limit.
-      - It reaches PostgreSQL by C(PGOPTIONS), Flyway by C(initSql), and Liquibase by the JDBC URL where that is in O(secret_environment) or O(environment) as
-        C(LIQUIBASE_COMMAND_URL). Other frameworks on MariaDB need it in the application's own connection settings; a warning says so.
+      - It reaches drivers that use libpq by C(PGOPTIONS), unless the application's own connection settings set C(options). It reaches Flyway by C(initSql),
+        and Liquibase by the JDBC URL where that is in O(secret_environment) or O(environment) as C(LIQUIBASE_COMMAND_URL).
+      - Other frameworks on MariaDB need it in the application's own connection settings; a warning says so.
       - CREATE INDEX CONCURRENTLY runs without it, where the SQL can be seen.
     type: int
     default: 500

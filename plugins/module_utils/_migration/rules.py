@@ -252,13 +252,15 @@ def locks_tables(statements: t.Iterable[Statement], own_tables: t.Collection[str
     """Return whether one of *statements* waits for a lock on a table that was there before, which needs a bound."""
     judged = _StatementJudge("", "abort", own_tables)
     for statement in statements:
-        words = [token.text for token in statement.tokens if token.kind == WORD]
-        judged.judge(statement)
-        first = words[0] if words else ""
-        target = judged.name(2)[0] if words[:2] in (["ALTER", "TABLE"], ["DROP", "TABLE"]) else ()
-        if first in ("ALTER", "DROP", "TRUNCATE", "LOCK", "RENAME", "CLUSTER") and "CONCURRENTLY" not in words and "VALIDATE" not in words:
-            if not judged.is_new(target) and not judged.is_own(target):
-                return True
-        elif words[:2] in (["CREATE", "TRIGGER"], ["CREATE", "INDEX"]) and "CONCURRENTLY" not in words:
+        judged.judge(statement)  # notes what it creates
+        words = [token.text if token.kind == WORD else "" for token in statement.tokens]
+        if "CONCURRENTLY" in words or "VALIDATE" in words:
+            continue
+        at = 2 if words[:2] in (["ALTER", "TABLE"], ["DROP", "TABLE"]) else words.index("ON") + 1 if "INDEX" in words[:3] and "ON" in words else 0
+        target = judged.name(at)[0] if at else ()
+        if target and "REFERENCES" not in words and (judged.is_new(target) or judged.is_own(target)):
+            continue
+        creates = words[0] == "CREATE" and ("TRIGGER" in words or "INDEX" in words[:3] or "REFERENCES" in words)
+        if creates or words[0] in ("ALTER", "DROP", "TRUNCATE", "LOCK", "RENAME", "CLUSTER", "DO", "CALL"):
             return True
     return False

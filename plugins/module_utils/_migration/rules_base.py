@@ -111,6 +111,6 @@ class Judge:
         running = "old code" if self.old_code else "running code"
         level = ERROR if self.old_code and self.phase != "abort" else WARNING
         self.say(
-            f"rename-{kind}", level, f"{running} that uses {kind} {shown} fails the moment it is renamed", _RENAME.get(kind,
-            "keep both names until old code is gone."),
+            f"rename-{kind}", level, f"{running} that uses {kind} {shown} fails the moment it is renamed",
+            _RENAME.get(kind, "keep both names until old code is gone."),
         )

@@ -154,10 +154,8 @@ class Execution:
         more = f" ({len(against) - 1} more in findings)" if len(against) > 1 else ""
         why = f"{self.adapter.name} would run {', '.join(result['pending'][:5]) or 'what is pending'} in the phase {self.settings.phase}, which is refused: "
         split_up = f" Or split the migrations, with split: {' or '.join(one for one in self.adapter.splits if one != SPLIT_NONE)}." if whole else ""
-        raise SeamlessError(
-            f"{why}{first.rule}: {first.message}. {_sentence(first.what_would_do)}{more}{split_up}", **{**result, "changed": False,
-            "warnings": self.warnings},
-        )
+        message = f"{why}{first.rule}: {first.message}. {_sentence(first.what_would_do)}{more}{split_up}"
+        raise SeamlessError(message, **{**result, "changed": False, "warnings": self.warnings})
 
     # -- running
 

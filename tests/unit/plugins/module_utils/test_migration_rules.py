@@ -82,6 +82,10 @@ BREAKS = {
 }  # fmt: skip
 
 
+def test_a_check_of_a_new_column_is_scanned_for() -> None:
+    assert [one.rule for one in rules.obstacles(split("ALTER TABLE users ADD age int NULL CHECK (age > 0)", "postgresql"), "postgresql")] == ["add-check"]
+
+
 @pytest.mark.parametrize("rule", BREAKS)
 def test_what_is_not_additive(rule: str) -> None:
     assert [one.rule for one in rules.obstacles(split(BREAKS[rule], "postgresql"), "postgresql")] == [rule]
@@ -146,8 +150,10 @@ def test_phases() -> None:
 
 
 def test_locks_and_concurrently() -> None:
-    index, alter, new = "CREATE INDEX CONCURRENTLY i ON a (b)", "ALTER TABLE a ADD c int", "CREATE TABLE n (a int); ALTER TABLE n ADD b int"
+    index, alter = "CREATE INDEX CONCURRENTLY i ON a (b)", "ALTER TABLE a ADD c int"
+    new = "CREATE TABLE n (a int); ALTER TABLE n ADD b int; CREATE INDEX ON n (b)"
     assert rules.holds_concurrently(split(index, "postgresql")) and not rules.holds_concurrently(split(alter, "postgresql"))
+    assert rules.locks_tables(split("CREATE TABLE n (a int REFERENCES a)", "postgresql")) and rules.locks_tables(split("DO $$ $$", "postgresql"))
     assert not rules.locks_tables(split(f"{index}; {new}", "postgresql")) and rules.locks_tables(split(f"{index}; {alter}", "postgresql"))
 
 

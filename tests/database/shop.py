@@ -9,7 +9,7 @@
         shop.prepare()
         shop.rollout("1.0")
 
-For a fleet that another process started: ``python shop.py prepare --prefix NAME --web 2 --lb 1``, and ``wait`` and ``check`` at the end.
+For a fleet that another process started: ``python shop.py prepare --prefix NAME --web 2 --lb 1``, and ``check --keys FILE`` at the end.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ import typing as t
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from database.servers import ENGINES, HOST, PASSWORD, POSTGRESQL, Place, Servers, Session
 from fleet.fleet import REPO
 from fleet.site import Site
+
+from database.servers import HOST, PASSWORD, POSTGRESQL, Place, Servers, Session
 
 PROGRAM = os.path.join(REPO, "tests", "shop")
 MIGRATION = "2026_11_25_01_names"
@@ -154,4 +155,31 @@ class Shop(Site):
 
     def _columns(self, session: Session, table: str) -> set[str]:
         schema = "public" if self.place.engine == POSTGRESQL else self.place.database
-        return {str(row[0]) for row in session.rows(f"SELECT column_name FROM information_schema.columns WHERE table_schema = '{schema}' AND table_name = '{table}'")}
+        named = f"table_schema = '{schema}' AND table_name = '{table}'"
+        return {str(row[0]) for row in session.rows(f"SELECT column_name FROM information_schema.columns WHERE {named}")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("verb", choices=["prepare", "check"])
+    parser.add_argument("--prefix", required=True)
+    parser.add_argument("--web", type=int, default=2)
+    parser.add_argument("--lb", type=int, default=1)
+    parser.add_argument("--keys", help="file with the keys that were acknowledged, a line each")
+    arguments = parser.parse_args()
+    servers = Servers([POSTGRESQL], prefix=arguments.prefix, web=arguments.web, lb=arguments.lb)
+    servers.attach()
+    shop = Shop(servers)
+    if arguments.verb == "prepare":
+        servers.start_server(POSTGRESQL)
+        shop.prepare()
+        return
+    with open(arguments.keys, encoding="utf-8") as file:
+        keys = file.read().split()
+    found = shop.troubles(keys)
+    print("\n".join(found) or f"{len(keys)} rows that were acknowledged are all there, in each shape that is")
+    sys.exit(1 if found or not keys else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,18 +3,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The demonstration: a published application goes from one released version to the next on six servers behind two balancers,
-under load; then a broken release is stopped at the canary and rolled back by itself. No request may fail."""
+under load; then a broken release is stopped at the canary and rolled back by itself. No request may fail.
+
+In the second act (``--database`` for it alone) a release renames and splits columns of a database that clients write to all the time, is rolled
+back, rolled out again, and at last the old columns go. No request may fail and no row may be lost."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
 import sys
 import time
+import typing as t
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from database.servers import POSTGRESQL, Servers
+from database.shop import Shop
 from fleet.fleet import REPO, Fleet, Played
 from fleet.load import Load
 from fleet.watch import Watch
@@ -90,6 +97,14 @@ def expect(condition: bool, what: str, played: Played | None = None) -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", action="store_true", help="the second act alone")
+    if not parser.parse_args().database:
+        first_act()
+    second_act()
+
+
+def first_act() -> None:
     os.makedirs(BUILDS, exist_ok=True)
     for version in (OLD, NEW, BROKEN):
         build(version, broken=version == BROKEN)
@@ -154,6 +169,52 @@ def report(summary: dict[str, object], out: dict[str, float], releases: dict[str
     print(f"  rollout             {seconds:.1f} s; clients saw two versions for {mixed:.1f} s; never fewer than {fewest} of 6 servers in rotation")
     for host, release in releases.items():
         print(f"  {host:<18}  runs {release}, was out of rotation for {out[host]:.1f} s")
+
+
+def second_act() -> None:
+    say("Starting three web servers, a balancer and PostgreSQL, with people in two tables")
+    with Servers([POSTGRESQL], web=3, lb=1) as servers:
+        shop = Shop(servers, rows=50_000)
+        shop.prepare()
+        for release in ("1.0", "2.0"):
+            shop.build(release)
+        pace: dict[str, t.Any] = {"batch": [1, 2], "canary": 1, "max_unavailable": 2}
+        first = shop.rollout("1.0", **pace)
+        show(first)
+        expect(first.code == 0, "the first rollout failed", first)
+        change_under_load(shop, pace)
+
+
+def change_under_load(shop: Shop, pace: dict[str, t.Any]) -> None:
+    with Load([f"http://{shop.fleet.addresses['lb1']}/write"], rate=60, clients=10, version_key="wrote") as load:
+        say("Release 2.0 renames users.name and splits people.name, while clients write to both")
+        rolled = shop.rollout("2.0", **pace)
+        show(rolled)
+        expect(rolled.code == 0, "the rollout failed", rolled)
+        say("Back to 1.0: both shapes are there, so old code still works")
+        back = shop.rollout("", playbook="rollback", **pace)
+        show(back)
+        expect(back.code == 0 and set(shop.releases().values()) == {"1.0"}, "the rollback failed", back)
+        say("And forward again")
+        again = shop.rollout("2.0", **pace)
+        show(again)
+        expect(again.code == 0 and len(shop.shapes()) == 2, "the second rollout failed", again)
+        say("No host runs old code and nobody writes the old columns any more: they go, and can be brought back for a week")
+        contracted = shop.rollout("2.0", playbook="contract")
+        print(f"  [{contracted.seconds:.1f} s, exit code {contracted.code}; people's columns now: {', '.join(name for one in shop.shapes() for name in one)}]")
+        expect(contracted.code == 0 and len(shop.shapes()) == 1, "the contract failed", contracted)
+        say("Back to 1.0 once more, which the database no longer allows")
+        refused = shop.rollout("", playbook="rollback", to="1.0")
+        print("  " + next((line.strip(" -") for line in refused.text.splitlines() if "is below the release floor" in line), "")[:200])
+        expect(refused.code != 0 and set(shop.releases().values()) == {"2.0"}, "the rollback past the contract was not refused", refused)
+    summary, keys = load.summary(), [sample.served.split()[1] for sample in load.samples if sample.served]
+    troubles = shop.troubles(keys)
+    say("Result")
+    print(f"  {summary['requests']} requests wrote {3 * len(keys)} rows and changed {2 * len(keys)} others, through two rollouts, a rollback and a contract:")
+    print(f"  {summary['failed']} requests failed, {len(troubles)} rows were lost or differ.")
+    expect(summary["failed"] == 0, f"requests failed: {summary['errors']}")
+    expect(not troubles and len(keys) == summary["requests"], f"rows were lost or differ: {troubles}")
+    print("\nNo request failed, no row was lost.")
 
 
 if __name__ == "__main__":

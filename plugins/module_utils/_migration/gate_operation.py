@@ -143,7 +143,7 @@ def _judged_release(db: Database, params: dict[str, t.Any]) -> dict[str, t.Any]:
             gate.judge_sessions(
                 seen.for_judgement, app=app, carrying=carrying, pooled=pooled, poolers=params["poolers"], unseen=seen.why, blind=seen.blind
             ),
-            gate.judge_canary(None, quiet_period=0, app=app, carrying=carrying, now=0, why_none="nothing counts what old code writes where a framework migrates"),
+            gate.judge_canary(None, quiet_period=0, app=app, carrying=carrying, now=0, why_none="nothing counts writes where a framework migrates"),
             gate.judge_alone(reports, rollout_id=params["rollout_id"], locked=f"a migration of {app} is being run by {locked}" if locked else ""),
             gate.judge_age(reports, min_age=params["min_age"], pinned=pinned, carrying=carrying),
         )

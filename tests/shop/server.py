@@ -86,7 +86,7 @@ def write(key: str) -> None:
             )
             number = cursor.fetchone()[0]
             check(cursor, table, number)
-            cursor.execute(f"SELECT id FROM {table} WHERE id < %s AND id > %s ORDER BY id LIMIT 1", (number, number - 1 - random.randint(RECENT // 2, RECENT)))
+            cursor.execute(f"SELECT id FROM {table} WHERE id < %s ORDER BY id DESC LIMIT 1 OFFSET {random.randrange(RECENT)}", (number,))
             other = cursor.fetchone()[0]
             token, revision = check(cursor, table, other)
             changes = ", ".join(f"{column} = %s" for column in columns)

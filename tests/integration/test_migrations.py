@@ -28,21 +28,6 @@ PAUSE = "/run/shop-pause"
 # Clients still reach the host, the controller does not.
 NO_SSH = b"table inet cut { chain input { type filter hook input priority 0; tcp dport 22 drop; }; }\n"
 BAD = {"operations": [{"rename_column": {"table": "users", "from": "nmae", "to": "full_name"}}], "app": "shop", "release": "2.0"}
-RESTORE = """\
-- hosts: db
-  gather_facts: false
-  tasks:
-    - name: Bring the old shape back
-      seamless.rollout.migration: "{login | combine({'app': 'shop', 'name': migration, 'state': 'restored'})}"
-- hosts: app
-  gather_facts: false
-  tasks:
-    - name: Let the floor sink
-      seamless.rollout.release_floor:
-        root: /srv/shop
-        migrations: ["{migration}"]
-        state: absent
-"""
 
 
 @pytest.fixture(scope="module")
@@ -168,12 +153,9 @@ def test_the_contract_raises_the_floor_and_is_undone_as_long_as_the_old_shape_is
         assert refused.code != 0 and "Take the host out of rotation" not in refused.text
         assert re.search(rf"release 1\.0 is below the release floor \(release 2\.0.*{MIGRATION}", said(refused)), refused.text
 
-        play = os.path.join(shop.fleet.directory, "restore.yml")
-        with open(play, "w", encoding="utf-8") as file:
-            file.write(RESTORE.replace("{login |", "{{ login |").replace("})}", "}) }}").replace("{migration}", MIGRATION))
-        settings = shop.variables("2.0")["rollout_migrations"]
-        login = {name: value for name, value in settings.items() if name == "engine" or name.startswith("login_")}
-        restored = shop.fleet.play(play, {"login": login, "migration": MIGRATION})
+        nameless = roll(shop, "2.0", playbook="restore")
+        assert nameless.code != 0 and f"In quarantine are: {MIGRATION}." in said(nameless), nameless.text
+        restored = roll(shop, "2.0", playbook="restore", restore=MIGRATION)
         assert restored.code == 0 and shop.state() == "backfilled", restored.text
         back = roll(shop, "", playbook="rollback", to="1.0")
         assert back.code == 0 and set(shop.releases().values()) == {"1.0"}, back.text

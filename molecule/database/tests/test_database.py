@@ -6,8 +6,8 @@ import json
 
 
 def test_every_server_runs_the_release_that_knows_the_new_shape(host):
-    assert host.file("/srv/shop/current").linked_to == "/srv/shop/releases/2.0"
-    assert json.loads(host.check_output("curl -s http://127.0.0.1:8000/health")) == {"version": "2.0"}
+    assert host.file("/srv/shop/current").linked_to == "/srv/shop/releases/3.0"
+    assert json.loads(host.check_output("curl -s http://127.0.0.1:8000/health")) == {"version": "3.0"}
 
 
 def test_every_server_refuses_releases_that_need_the_old_one(host):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
@@ -62,8 +63,15 @@ class Ledger:
         """Make the ledger's tables where they are missing. Returns whether any was. Call it under the migration lock."""
         if self.exists():
             return False
-        for statement in self.dialect.CREATE:
-            self.db.execute(statement)
+        for attempt in range(3):
+            try:
+                for statement in self.dialect.CREATE:
+                    self.db.execute(statement)
+                break
+            except SeamlessError:  # the runner of another application makes them at this moment: IF NOT EXISTS does not see that
+                if attempt == 2:
+                    raise
+                time.sleep(0.3)
         return True
 
     # Migrations

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.database import Database, DatabaseError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ladder import Limits
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Step
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import POSTGRESQL, Name, Step
 
 # So many blockers are named in the message; all of them are in its details.
 _NAMED = 5
@@ -60,6 +61,7 @@ class Attempts:
 
     def __init__(self, step: Step, limits: Limits) -> None:
         self.step = step
+        self.tables = step.locks
         self.limits = limits
         self.count = 0
         self.longest = 0.0
@@ -82,7 +84,7 @@ class Attempts:
 
     def given_up(self, cause: DatabaseError | None = None) -> DatabaseError:
         """Return the error for a lock that was not to be had."""
-        tables = ", ".join(map(str, self.step.locks)) or "what it changes"
+        tables = ", ".join(map(str, self.tables)) or "what it changes"
         more = f"; and {len(self.blockers) - _NAMED} more" if len(self.blockers) > _NAMED else ""
         held = "; ".join(map(str, self.blockers[:_NAMED])) + more or "sessions that came and went, or that this role may not see"
         return DatabaseError(
@@ -97,6 +99,14 @@ class Attempts:
             max_wait_ms=round(self.longest * 1000),
             blockers=[dataclasses.asdict(blocker) for blocker in self.blockers],
         )
+
+
+def qualified(engine: str, statements: t.Iterable[str]) -> tuple[Name, ...]:
+    """Return what *statements* name with its schema, quoted: the tables of a step that does not say itself what it locks, and other things."""
+    mark = '"' if engine == POSTGRESQL else "`"
+    part = f"{mark}((?:[^{mark}]|{mark}{mark})+){mark}"
+    found = (pair for sql in statements for pair in re.findall(rf"{part}\.{part}", sql))
+    return tuple(dict.fromkeys(Name(schema.replace(mark * 2, mark), name.replace(mark * 2, mark)) for schema, name in found))
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ import threading
 import time
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.attempts import Attempts, Blocker, Record, StepOutcome, unset_after
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.attempts import Attempts, Blocker, Record, StepOutcome, qualified, unset_after
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.database import Database, DatabaseError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ladder import SHORTEST, Ladder, Limits
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Name, Step
@@ -67,6 +67,9 @@ WHERE m.OBJECT_TYPE = 'TABLE' AND m.LOCK_STATUS = 'GRANTED' AND (m.OBJECT_SCHEMA
 GROUP BY h.PROCESSLIST_ID"""
 _INSTRUMENTED = "SELECT count(*) FROM performance_schema.setup_instruments WHERE NAME = 'wait/lock/metadata/sql/mdl' AND ENABLED = 'YES'"
 _TRANSACTIONS = "SELECT trx_mysql_thread_id, TIMESTAMPDIFF(MICROSECOND, trx_started, NOW(6)) / 1000000 FROM information_schema.INNODB_TRX"
+_TABLES = """
+SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE (TABLE_SCHEMA, TABLE_NAME) IN %s
+UNION SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE (TRIGGER_SCHEMA, TRIGGER_NAME) IN %s"""
 _SESSIONS = """
 SELECT ID, USER, HOST, COMMAND, coalesce(STATE, ''), TIME, coalesce(LEFT(INFO, 120), '') FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"""
 
@@ -94,6 +97,12 @@ def _transactions(db: Database) -> dict[int, float]:
     with contextlib.suppress(DatabaseError):
         return {int(pid): float(age) for pid, age in db.rows(_TRANSACTIONS) if pid != db.backend_id}
     return {}
+
+
+def _tables(db: Database, sql: str) -> tuple[Name, ...]:
+    """Return the tables and views that the statement names, and those of the triggers that it names."""
+    named = [(name.schema, name.name) for name in qualified(db.engine, [sql])]
+    return tuple(Name(schema, table) for schema, table in db.rows(_TABLES, (named, named))) if named else ()
 
 
 def _size(db: Database, tables: t.Sequence[Name]) -> float:
@@ -188,7 +197,8 @@ class _Statement:
         self._db = db
         self._sql = sql
         self._attempts = attempts
-        self._costly = bool(_BUILDS.match(sql)) and _size(db, attempts.step.locks) > _SMALL
+        self._tables = attempts.tables = attempts.step.locks or _tables(db, sql)
+        self._costly = bool(_BUILDS.match(sql)) and _size(db, self._tables) > _SMALL
         self._tries = not self._costly and not db.server.mysql and db.server.version >= (10, 3)
         self._ladder = Ladder(attempts.limits, probes=0, between=_BETWEEN if self._tries else 0, rest=_REST, costly=self._costly)
         self._started = time.monotonic()
@@ -214,7 +224,7 @@ class _Statement:
                         raise
                     cause = exc
                 if wait or attempts.over or not attempts.blockers:
-                    attempts.blockers = blockers(self._db, attempts.step.locks) or attempts.blockers
+                    attempts.blockers = blockers(self._db, self._tables) or attempts.blockers
                 if attempts.over:
                     raise attempts.given_up(cause) from cause
                 time.sleep(self._ladder.pause(wait))
@@ -237,7 +247,7 @@ class _Statement:
         """Look until nobody is there that stays, or it is time for an attempt all the same."""
         began = time.monotonic()
         while not self._attempts.over:
-            holders = _holders(self._db, self._attempts.step.locks)
+            holders = _holders(self._db, self._tables)
             self._calm = self._calm + 1 if holders is not None and not _readers(holders) else 0
             if holders is None and not self._costly:
                 return
@@ -255,7 +265,7 @@ class _Statement:
         """Look for a moment in which nobody holds the table that has only read it: it may be about to write, and would be ended."""
         until = time.monotonic() + _SAFE
         while time.monotonic() < until:
-            if not _readers(_holders(self._db, self._attempts.step.locks) or {}):
+            if not _readers(_holders(self._db, self._tables) or {}):
                 return
             time.sleep(0.005)
 

@@ -30,7 +30,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import quote
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.attempts import Attempts, Blocker, Record, StepOutcome, unset_after
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.attempts import Attempts, Blocker, Record, StepOutcome, qualified, unset_after
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.database import Database, DatabaseError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ladder import Ladder, Limits
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import POSTGRESQL, Name, Step
@@ -48,6 +48,12 @@ WITH RECURSIVE wanted AS (
   WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v')
   UNION SELECT w.root, i.inhrelid FROM wanted w JOIN pg_catalog.pg_inherits i ON i.inhparent = w.oid)
 SELECT oid FROM wanted"""
+
+_TABLES = """
+SELECT tn.nspname, r.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid JOIN pg_catalog.pg_class r ON r.oid = coalesce(i.indrelid, c.oid)
+  JOIN pg_catalog.pg_namespace tn ON tn.oid = r.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND r.relkind IN ('r', 'p', 'v')"""
 
 _HELD = """
 SELECT coalesce(l.pid, 0), l.virtualtransaction, l.relation, l.mode, coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::float8
@@ -208,9 +214,9 @@ def _end_idle(db: Database, relations: _Relations, seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _ending_idle(db: Database, step: Step, seconds: float | None) -> t.Iterator[None]:
+def _ending_idle(db: Database, tables: t.Sequence[Name], seconds: float | None) -> t.Iterator[None]:
     """While a statement of the block waits, end from a second connection those who are idle in a transaction on its tables."""
-    if seconds is None or not step.locks:
+    if seconds is None or not tables:
         yield
         return
     stop = threading.Event()
@@ -218,7 +224,7 @@ def _ending_idle(db: Database, step: Step, seconds: float | None) -> t.Iterator[
     def watch(second: Database, longer_than: float) -> None:
         with contextlib.suppress(DatabaseError):
             while not stop.wait(1.0):
-                _end_idle(second, _Relations(second, step.locks), longer_than)
+                _end_idle(second, _Relations(second, tables), longer_than)
 
     with db.again() as second:
         thread = threading.Thread(target=watch, args=(second, seconds), daemon=True)
@@ -230,9 +236,16 @@ def _ending_idle(db: Database, step: Step, seconds: float | None) -> t.Iterator[
             thread.join()
 
 
+def _tables(db: Database, step: Step) -> tuple[Name, ...]:
+    """Return the tables that the statements name, and those of the indexes that they name."""
+    found = [row for name in qualified(db.engine, step.statements) for row in db.rows(_TABLES, (name.schema, name.name))]
+    return tuple(Name(*row) for row in dict.fromkeys(found))
+
+
 def _alone(db: Database, attempts: Attempts, record: Record) -> StepOutcome:
     """Run a step each of whose statements is a transaction of its own."""
     step = attempts.step
+    attempts.tables = step.locks or _tables(db, step)
     bound = max(1, round(attempts.limits.lock_wait_total * 1000))
     db.execute(f"SET lock_timeout = {bound}")
     try:
@@ -242,14 +255,14 @@ def _alone(db: Database, attempts: Attempts, record: Record) -> StepOutcome:
             attempts.count += 1
             _repair(db, step)
             try:
-                with _ending_idle(db, step, attempts.limits.kill_blockers):
+                with _ending_idle(db, attempts.tables, attempts.limits.kill_blockers):
                     for statement in step.statements:
                         db.execute(statement)
                 break
             except DatabaseError as exc:
                 cause = exc
             if cause.kind == "lock":
-                attempts.blockers = blockers(db, step.locks) or tuple(Blocker(*row) for row in db.rows(_OLDEST))
+                attempts.blockers = blockers(db, attempts.tables) or tuple(Blocker(*row) for row in db.rows(_OLDEST))
             with contextlib.suppress(DatabaseError):  # it may be blocked by the same; the next run repairs it first
                 _repair(db, step)
             if cause.kind == "lock":

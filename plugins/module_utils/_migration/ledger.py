@@ -183,9 +183,7 @@ class Ledger:
     def failed(self, migration_id: int, run_id: str, error: str) -> None:
         """Note why the last run stopped. The state stays: it says what is certainly in the database."""
         with self._together():
-            self.db.execute(
-                f"UPDATE {self._t('migration')} SET last_error = %s, updated_at = {self.dialect.NOW} WHERE id = %s", (error[:4000], migration_id)
-            )
+            self.db.execute(f"UPDATE {self._t('migration')} SET last_error = %s WHERE id = %s", (error[:4000], migration_id))
             self.event(migration_id, run_id, "failed", {"error": error[:4000]})
 
     def pause(self, migration_id: int, who: str | None) -> None:

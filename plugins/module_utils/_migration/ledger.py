@@ -310,4 +310,3 @@ class Ledger:
             f"INSERT INTO {self._t('event')} (at, run_id, migration_id, what, detail) VALUES ({self.dialect.NOW}, %s, %s, %s, {self.dialect.JSON})",
             (run_id, migration_id, what, None if detail is None else json.dumps(detail)),
         )
-

@@ -75,12 +75,14 @@ class ForeignKey:
 class Dependent:
     """Something else that uses a column or a table: a view, a policy, a publication, a check, a generated column, a column grant …
 
-    *columns* is empty when it uses the table as a whole.
+    *columns* is empty when it uses the table as a whole. *kind* is told to the user; the operations know "check", "view", "trigger", "publication" and
+    "statistics", and take every other one for something that can't be made again.
     """
 
     kind: str
     name: str
     columns: tuple[str, ...] = ()
+    definition: str = ""  # of a check: CHECK (...), as the engine writes it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Table:
     bytes: int = 0
     is_view: bool = False
     partitioned: bool = False
+    coming: tuple[str, ...] = ()  # of its columns, those that an earlier operation of the same migration adds
 
     def column(self, name: str) -> Column | None:
         return next((column for column in self.columns if column.name == name), None)
@@ -163,11 +166,15 @@ class Fill:
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """A query that must return 0. *sample* returns rows that are wrong, for the report; it ends without LIMIT, which the runner adds."""
+    """A query that must return 0. *sample* returns rows that are wrong, for the report; it ends without LIMIT, which the runner adds.
+
+    *prepare* is run before on the same connection and leaves nothing behind (PostgreSQL's functions in pg_temp, which catch what a cast raises).
+    """
 
     name: str
     query: str
     sample: str
+    prepare: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +191,7 @@ class Plan:
 
     *verify* must hold once *backfill* and *validate* are done; *before* must hold before *expand* (duplicates where a unique key comes).
     *round_trip* counts the rows whose old value does not survive down(up(x)); they are listed, and refused unless acknowledged.
+    After *restore* and *reverse_backfill* comes *restore_validate*; *before_restore* must hold before all of them.
     *undoable* says whether a restore from the quarantine is possible; *notes* are for the person who reads the plan.
     """
 
@@ -199,6 +207,8 @@ class Plan:
     abort_validate: tuple[Step, ...] = ()
     restore: tuple[Step, ...] = ()
     reverse_backfill: tuple[Fill, ...] = ()
+    restore_validate: tuple[Step, ...] = ()
+    before_restore: tuple[Check, ...] = ()
     before: tuple[Check, ...] = ()
     verify: tuple[Check, ...] = ()
     round_trip: tuple[Check, ...] = ()
@@ -226,12 +236,12 @@ def from_json(data: t.Mapping[str, t.Any]) -> Plan:
         return Fill(**{**value, "table": name(value["table"]), "key": tuple(value["key"])})
 
     def check(value: t.Mapping[str, t.Any]) -> Check:
-        return Check(**value)
+        return Check(**{**value, "prepare": tuple(value["prepare"])})
 
     readers: dict[str, t.Callable[[t.Any], t.Any]] = {
-        **dict.fromkeys(("expand", "validate", "quarantine", "drop", "abort", "abort_validate", "restore"), step),
+        **dict.fromkeys(("expand", "validate", "quarantine", "drop", "abort", "abort_validate", "restore", "restore_validate"), step),
         **dict.fromkeys(("backfill", "abort_backfill", "reverse_backfill"), fill),
-        **dict.fromkeys(("before", "verify", "round_trip"), check),
+        **dict.fromkeys(("before", "before_restore", "verify", "round_trip"), check),
         "tables": name,
         "notes": str,
     }

@@ -1,0 +1,332 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# BSD 2-Clause License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+# This module_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+"""What all operations share: the operation at work, the names of what it makes, and facts about the types of both engines."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import expressions, quote
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import (
+    POSTGRESQL,
+    Column,
+    Fill,
+    ForeignKey,
+    Name,
+    Plan,
+    Server,
+    Table,
+)
+
+SCHEMA = "seamless_rollout"  # PostgreSQL: holds the functions and sequences that a migration makes
+MARKER = "pg_catalog.current_setting('seamless_rollout.backfill', true)"
+
+_BINARY_EQUAL = re.compile(r"\s*(?:var)?char|\s*(?:tiny|medium|long)?text|\s*enum|\s*set\b|\s*(?:n|national )(?:var)?char|\s*json", re.IGNORECASE)
+_NO_EQUALITY = re.compile(r"\s*(?:pg_catalog\.)?(json|xml|point|line|lseg|box|path|polygon|circle)(?:\[\])*\s*$", re.IGNORECASE)
+_LENGTH = re.compile(r"\s*(?:character varying|varchar|character|char|bpchar)\s*(?:\(\s*\d+\s*\))?\s*$", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanOptions:
+    """What the migration as a whole says. *default_schema* is where a table without a schema is."""
+
+    canary: bool = True
+    shield: bool = False
+    default_schema: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """One operation on its way to a plan: *values* are what its author wrote, *number* its index in the migration."""
+
+    kind: str
+    values: t.Mapping[str, t.Any]
+    server: Server
+    tables: t.Mapping[Name, Table]
+    tag: str
+    number: int
+    options: PlanOptions
+
+    @property
+    def engine(self) -> str:
+        return self.server.engine
+
+    @property
+    def postgresql(self) -> bool:
+        return self.server.engine == POSTGRESQL
+
+    @property
+    def base(self) -> str:
+        """What the names of all objects of this operation begin with."""
+        return f"seamless_{self.tag}_{self.number}"
+
+    def refuse(self, sentence: str) -> SeamlessError:
+        """Return the error that says *sentence* of this operation."""
+        return SeamlessError(f"operation {self.number + 1} ({self.kind}): {sentence}")
+
+    def q(self, text: str) -> str:
+        return quote.identifier(self.engine, text)
+
+    def list(self, texts: t.Iterable[str]) -> str:
+        return quote.identifiers(self.engine, texts)
+
+    def sql(self, name: Name) -> str:
+        return quote.table(self.engine, name)
+
+    def literal(self, value: str | float | bool | None) -> str:
+        return quote.literal(self.engine, value)
+
+    def cut(self, text: str) -> str:
+        return quote.shortened(self.engine, text)
+
+    def helper(self, text: str) -> str:
+        """The name of what stands in for *text* (a column, an index, a constraint) until the quarantine."""
+        return self.cut(f"{self.base}_{text}")
+
+    def not_null(self, column: str) -> str:
+        return self.cut(f"seamless_nn_{self.tag}_{self.number}_{column}")
+
+    def quarantined(self, text: str) -> str:
+        return self.cut(f"seamless_q_{text}")
+
+    def own(self, name: str, table: Table) -> Name:
+        """What a migration makes besides columns: on PostgreSQL in our schema, on MariaDB in the table's database."""
+        return Name(SCHEMA if self.postgresql else table.name.schema, name)
+
+    def name(self, key: str, value: t.Any = None) -> Name:
+        """Return the table that *key* names."""
+        text = self.values[key] if value is None else value
+        parts = parse_name(text)
+        if parts is None:
+            raise self.refuse(f"{key} is {text!r}: write users, app.users, or [app, users] where a name has a dot in it.")
+        if parts.schema:
+            return parts
+        if self.options.default_schema:
+            return Name(self.options.default_schema, parts.name)
+        found = [name for name in self.tables if name.name == parts.name]
+        if len(found) > 1:
+            raise self.refuse(f"{key} is {text!r}, which is in {' and in '.join(name.schema for name in found)}: write it with its schema.")
+        return found[0] if found else parts
+
+    def table(self, key: str = "table", value: t.Any = None) -> Table:
+        """Return the facts of the table that *key* names. Raises SeamlessError when it isn't there or is no table."""
+        name = self.name(key, value)
+        table = self.tables.get(name)
+        if table is None:
+            raise self.refuse(f"there is no table {name}. Is it spelled as the catalog has it, with its schema?")
+        if table.is_view:
+            raise self.refuse(f"{name} is a view: name the table under it.")
+        return table
+
+    def column(self, table: Table, name: str) -> Column:
+        column = table.column(name)
+        if column is None:
+            known = ", ".join(column.name for column in table.columns)
+            raise self.refuse(f"{table.name} has no column {name!r}. Its columns are: {known}.")
+        return column
+
+    def free(self, table: Table, name: str) -> str:
+        """Return the column name *name* when it is not taken in *table* and not too long."""
+        if self.cut(name) != name:
+            raise self.refuse(
+                f"the name {name!r} is too long: {self.engine} takes {63 if self.postgresql else 64} {'bytes' if self.postgresql else 'characters'}."
+            )
+        taken = {column.name if self.postgresql else column.name.casefold() for column in table.columns}
+        if (name if self.postgresql else name.casefold()) in taken:
+            raise self.refuse(f"{table.name} already has a column {name!r}: give the new one another name, or drop that one first.")
+        return name
+
+    def key(self, table: Table) -> tuple[str, ...]:
+        """Return the columns by which *table* is walked. Raises SeamlessError when it has none."""
+        if table.key is None:
+            raise self.refuse(
+                f"{table.name} has no primary key and no unique key over NOT NULL columns, so its rows can't be filled in batches: add one first."
+            )
+        return table.key
+
+    def fill(self, table: Table, assignments: t.Mapping[str, str], condition: str) -> Fill:
+        """Return the backfill of *assignments*. Columns that MariaDB would set by itself on an update are pinned to what they are."""
+        pinned = {column.name: self.q(column.name) for column in table.columns if column.on_update and column.name not in assignments}
+        texts = [f"{self.q(column)} = {value}" for column, value in {**assignments, **pinned}.items()]
+        return Fill(table.name, self.key(table), ", ".join(texts), condition)
+
+    def expression(self, value: t.Any, allowed: t.Collection[str], table: Table) -> str:
+        """Return a user's *value* as SQL: a text is an expression over the columns *allowed*, a number or boolean a constant."""
+        if not isinstance(value, str):
+            return self.literal(value)
+        names = [column.name for column in table.columns]
+        try:
+            return expressions.checked(self.engine, value, allowed, [*names, *(name for name in allowed if name not in names)])
+        except SeamlessError as exc:
+            raise self.refuse(str(exc)) from None
+
+    def using(self, expression: str, columns: t.Iterable[str], prefix: str = "") -> str:
+        """Return *expression* with its *columns* quoted, after *prefix* (``NEW.`` in a trigger)."""
+        return expressions.rewritten(self.engine, expression, {column: prefix + self.q(column) for column in columns})
+
+    def actions(self, key: ForeignKey) -> str:
+        """Return what *key* does by itself when the other table's row changes, as far as it isn't the default."""
+        default = ("NO ACTION",) if self.postgresql else ("NO ACTION", "RESTRICT")
+        parts = [f" ON {event} {action}" for event, action in (("UPDATE", key.on_update), ("DELETE", key.on_delete)) if action not in default]
+        return "".join(parts)
+
+    def plan(self, table: Table, **phases: t.Any) -> Plan:
+        return Plan(operation=self.kind, **{"tables": (table.name,), **phases})
+
+    # What differs between the types
+
+    def differ(self, left: str, right: str, column: Column, *, query: bool = False) -> str:
+        """Return the condition that *left* and *right*, both of *column*'s type, are not the same to the last bit.
+
+        On MariaDB texts are compared as bytes, for ``'Ada' <=> 'ADA'`` is true under most collations; in a *query* in one character set, since an
+        expression may have another than the column.
+        """
+        if self.postgresql:
+            if _NO_EQUALITY.match(column.type):
+                left, right = f"({left})::text", f"({right})::text"
+            elif column.collation and column.collation != "default":
+                left, right = f'({left}) COLLATE "C"', f'({right}) COLLATE "C"'
+            return f"{left} IS DISTINCT FROM {right}"
+        if _BINARY_EQUAL.match(column.type):
+            left, right = (f"CAST({f'CAST({side} AS CHAR)' if query else side} AS BINARY)" for side in (left, right))
+        return f"NOT ({left} <=> {right})"
+
+    def cast(self, expression: str, type_: str) -> str:
+        """Return *expression* in the type *type_* as an assignment would give it, as near as the engine lets a query come to that."""
+        if self.postgresql:
+            return f"CAST({expression} AS {'text' if _LENGTH.match(type_) else type_})"
+        target = cast_type(type_)
+        return f"CAST({expression} AS {target})" if target else f"({expression})"
+
+
+def parse_name(text: t.Any) -> Name | None:
+    """Return the table that a user's *text* names, with an empty schema where it says none; None when it names none."""
+    if isinstance(text, (list, tuple)):
+        return Name(*map(str, text)) if len(text) == 2 and all(text) else None
+    parts = str(text).split(".")
+    if len(parts) > 2 or not all(parts):
+        return None
+    return Name(parts[0], parts[1]) if len(parts) == 2 else Name("", parts[0])
+
+
+def type_sql(work: Work, text: str) -> str:
+    """Return the type *text* of a new column. Raises SeamlessError when it holds more than a type."""
+    words = {piece.text.lower() for piece in expressions.tokens(work.engine, text) if piece.kind == "word"}
+    more = words & {
+        "not",
+        "null",
+        "default",
+        "primary",
+        "unique",
+        "references",
+        "check",
+        "generated",
+        "constraint",
+        "collate",
+        "auto_increment",
+        "invisible",
+        "as",
+    }
+    if more:
+        raise work.refuse(
+            f"type is {text!r}, which says more than a type ({', '.join(sorted(more))}): use the keys default and nullable, "
+            f"and operations of their own for the rest."
+        )
+    if words & {"serial", "bigserial", "smallserial", "serial4", "serial8"}:
+        raise work.refuse(f"type is {text!r}: use an integer type with a default such as nextval('my_sequence').")
+    return text.strip()
+
+
+def constant(work: Work, expression: str) -> bool:
+    """Say whether *expression* is provably the same for every row: literals, signs, casts, and on PostgreSQL the time of the transaction."""
+    pieces = [piece for piece in expressions.tokens(work.engine, expression) if piece.kind != "space"]
+    if work.postgresql and "".join(piece.text.lower() for piece in pieces) in ("now()", "current_timestamp", "current_date", "localtimestamp"):
+        return True
+    if pieces[0].text in ("+", "-"):
+        pieces = pieces[1:]
+    if not pieces or not (pieces[0].kind in ("number", "string") or pieces[0].text.lower() in ("true", "false", "null")):
+        return False
+    if len(pieces) == 1:
+        return True
+    return (
+        work.postgresql
+        and pieces[1].text == "::"
+        and all(piece.kind in ("word", "quoted", "number") or piece.text in ("::", ".", ",", "(", ")", "[", "]") for piece in pieces[1:])
+    )
+
+
+def cast_type(type_: str) -> str | None:
+    """Return what MariaDB's CAST takes for a column of *type_*; None where it has nothing."""
+    low = type_.strip().lower()
+    match = re.match(r"([a-z]+)\s*(\([^)]*\))?", low)
+    word, size = (match.group(1), match.group(2) or "") if match else ("", "")
+    if word in ("tinyint", "smallint", "mediumint", "int", "integer", "bigint", "bool", "boolean"):
+        return "UNSIGNED" if "unsigned" in low else "SIGNED"
+    if word in ("decimal", "numeric", "dec", "fixed"):
+        return f"DECIMAL{size or '(10,0)'}"
+    if word in ("char", "varchar"):
+        return f"CHAR{size}"
+    if word in ("text", "tinytext", "mediumtext", "longtext", "enum", "set", "json"):
+        return "CHAR"
+    if word in ("date", "double", "float"):
+        return word.upper()
+    if word in ("datetime", "time"):
+        return f"{word.upper()}{size}"
+    return f"DATETIME{size}" if word == "timestamp" else None
+
+
+def integer_range(type_: str) -> tuple[int, int] | None:
+    """Return the least and the greatest value of MariaDB's integer *type_*, which its CAST does not check."""
+    bits = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "integer": 32, "bigint": 64, "bool": 8, "boolean": 8}.get(
+        re.split(r"[\s(]", type_.strip().lower())[0]
+    )
+    if bits is None:
+        return None
+    return (0, 2**bits - 1) if "unsigned" in type_.lower() else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def zero(work: Work, column: Column) -> str:
+    """Return a constant that MariaDB takes for *column*, for rows that are written without it."""
+    low = column.type.strip().lower()
+    word = re.split(r"[\s(]", low)[0]
+    if word in ("enum",):
+        match = re.search(r"'(?:[^']|'')*'", column.type)
+        return match.group() if match else "''"
+    if word in ("text", "tinytext", "mediumtext", "longtext", "blob", "tinyblob", "mediumblob", "longblob"):
+        return "('')" if work.server.mysql else "''"
+    if word == "json":
+        return "('{}')" if work.server.mysql else "'{}'"
+    known = {
+        **dict.fromkeys(("char", "varchar", "binary", "varbinary", "set"), "''"),
+        "date": "'1971-01-01'", "datetime": "'1971-01-01 00:00:00'", "timestamp": "'1971-01-01 00:00:00'", "time": "'00:00:00'", "year": "'2000'",
+        "uuid": "'00000000-0000-0000-0000-000000000000'", "inet6": "'::'", "inet4": "'0.0.0.0'",
+        **dict.fromkeys(("point", "geometry", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection"), ""),
+    }  # fmt: skip
+    value = known.get(word, "0")
+    if not value:
+        raise work.refuse(f"{column.name} is a {column.type} and NOT NULL: no constant stands in for it in the quarantine. Make it nullable first.")
+    return value
+
+
+def algorithm(server: Server, wanted: str, *, kind: str = "") -> str:
+    """Return MariaDB's clause for *wanted* (INSTANT, NOCOPY, INPLACE): never the default, which may copy and block.
+
+    MySQL has no NOCOPY, and can do some things in an instant only since the versions of *kind*.
+    """
+    if server.mysql:
+        since = {"drop": (8, 0, 29), "after": (8, 0, 29), "rename": (8, 0, 28)}.get(kind, (8, 0, 12))
+        if wanted == "NOCOPY" or (wanted == "INSTANT" and (server.version < since or kind in ("index", "foreign key"))):
+            wanted = "INPLACE"
+    return f"ALGORITHM={wanted}, LOCK=NONE"
+
+
+def default_of(column: Column) -> str | None:
+    """Return the default of *column* as SQL, None where it is NULL by nature or by its text."""
+    return None if column.default is None or re.match(r"NULL\s*(::.*)?$", column.default, re.IGNORECASE) else column.default

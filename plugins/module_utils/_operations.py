@@ -19,6 +19,8 @@ OPERATIONS = {
     "health_check": "_health_check",
     "lb_info": "_balancer.info",
     "lb_member": "_balancer.member",
+    "migration_gate": "_migration.gate_operation",
+    "release_floor": "_release.floor",
     "release_info": "_release.info",
     "release_prune": "_release.prune",
     "release_stage": "_release.stage",

@@ -128,7 +128,7 @@ def inspect(services: t.Sequence[Service], releases_dir: str, current: str | Non
     for service in services:
         state = _look(service, releases_dir)
         state["stale"] = bool(current) and any(release != current for release in state["releases"])
-        found.append({key: value for key, value in state.items() if key not in ("started_monotonic", "evidence")})
+        found.append({key: value for key, value in state.items() if key != "evidence"})
     return found
 
 

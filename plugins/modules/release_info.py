@@ -50,6 +50,15 @@ options:
     description:
       - Also say what M(seamless.rollout.release_prune) would remove with this number.
     type: int
+  migrations_directory:
+    description:
+      - Directory within a release that holds its migrations. Defaults to the one that the release floor was set with, or V(migrations).
+    type: str
+  running:
+    description:
+      - Also say since when the host runs its release, and which processes work in which release.
+    type: bool
+    default: false
 seealso:
   - module: seamless.rollout.release_switch
 """
@@ -101,9 +110,20 @@ preview:
 releases:
   description:
     - Releases on the host, with C(id), C(state), C(digest), C(managed) and more.
+    - C(migrations) has the migrations of the database that a release carries, each with the digest of its file.
   returned: success
   type: list
   elements: dict
+floor:
+  description:
+    - 'The release floor: C(migrations) that every release must carry, C(release), C(set_at), C(set_by) and C(directory), or V(null).'
+  returned: success
+  type: dict
+running:
+  description:
+    - 'C(switched_ago) in seconds, C(services), each with C(since_switch), and C(processes), a list for each release that some process works in.'
+  returned: when O(running=true)
+  type: dict
 last_good:
   description:
     - Release that was marked good last.

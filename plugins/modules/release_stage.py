@@ -105,6 +105,12 @@ options:
     description:
       - Directory on the controller for the cache.
     type: path
+  floor:
+    description:
+      - Release floor of the application as other hosts have it, a dictionary as RV(seamless.rollout.release_info#module:floor) returns it. It counts beside
+        the host's own, and is written there.
+      - A release that does not carry every migration of the floor fails, since it could never be switched to.
+    type: dict
   digest:
     description:
       - Used by the action plugin.

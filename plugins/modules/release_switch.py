@@ -109,7 +109,14 @@ options:
       - Whether a real directory at the link may become a release, with a link in its place in one step.
     type: bool
     default: false
+  floor:
+    description:
+      - Release floor of the application as other hosts have it, a dictionary as RV(seamless.rollout.release_info#module:floor) returns it. It counts beside
+        the host's own, and is written there.
+      - C(current) is never switched to a release that does not carry every migration of the floor.
+    type: dict
 seealso:
+  - module: seamless.rollout.release_floor
   - module: seamless.rollout.release_stage
   - module: seamless.rollout.release_prune
   - module: seamless.rollout.health_check

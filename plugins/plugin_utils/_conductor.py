@@ -198,14 +198,25 @@ class Conductor:
     def halt(self, why: str, *, undo: bool) -> None:
         """Take no further host. With *undo*, what was touched goes back where that is what the user wants on a failure."""
         state = {"pause": "paused", "rollback": "rolling_back"}.get(self.facts["on_failure"], "running") if undo else "running"
+        if state == "rolling_back":
+            floored = {row["host"]: self._no_way_back(row) for row in self._touched() if self._no_way_back(row)}
+            if floored:
+                why += ". Not undone: " + "; ".join(f"{host}: {reason}" for host, reason in floored.items())
+            if floored and len(floored) == len(self._touched()):
+                state = "running"
         self.ledger.set_state(self.id, state, halted=why)
+
+    def _touched(self) -> list[dict[str, t.Any]]:
+        return [row for row in self.ledger.hosts(self.id).values() if row["state"] in ("done", "failed", "unreachable", "in_flight")]
+
+    def _no_way_back(self, row: t.Mapping[str, t.Any]) -> str:
+        """Return why a host must not go back to where it came from: the database has no place for that release any more."""
+        return str(self.facts["hosts"][row["host"]].get("no_way_back") or "")
 
     def _plan_undo(self) -> None:
         """Still-drained hosts first (they give capacity back at once), then the most recently updated ones."""
-        touched = [
-            row for row in self.ledger.hosts(self.id).values() if row["state"] in ("done", "failed", "unreachable", "in_flight")
-        ]
-        back = [row for row in touched if row["from_release"] and row["from_release"] != row["to_release"]]
+        touched = self._touched()
+        back = [row for row in touched if row["from_release"] and row["from_release"] != row["to_release"] and not self._no_way_back(row)]
         stuck = [row["host"] for row in touched if row not in back]
         drained = [row["host"] for row in back if row["drained"]]
         updated = sorted((row for row in back if not row["drained"]), key=lambda row: -row["updated_at"])
@@ -215,7 +226,8 @@ class Conductor:
         for row in back:
             self.facts["hosts"][row["host"]]["target"] = row["from_release"]
         for host in stuck:
-            self.ledger.event(self.id, "cannot_undo", host, reason="there is no earlier release on this host")
+            why = self._no_way_back({"host": host}) or "there is no earlier release on this host"
+            self.ledger.event(self.id, "cannot_undo", host, reason=why)
 
     def finish(self, cleanup: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
         """Settle the final state, write the report and return it."""

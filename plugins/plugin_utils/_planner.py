@@ -12,7 +12,7 @@ import datetime
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _once, _plan_text, _steps, _traits, _windows
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _floors, _once, _plan_text, _steps, _traits, _windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
 from ansible_collections.seamless.rollout.plugins.plugin_utils._history import read_history
@@ -89,7 +89,7 @@ class Planner:
             release = source.resolve(
                 settings.source, app=settings.app, release=str(settings.release), rollout_id=rollout_id, state_dir=state_dir
             )
-            resolved = {"digest": release.digest, "revision": release.revision, "files": release.files, "bytes": release.bytes}
+            resolved = {"digest": release.digest, "revision": release.revision, "files": release.files, "bytes": release.bytes, "tree": release.tree}
         facts = {
             "id": rollout_id,
             "app": settings.app,
@@ -124,6 +124,7 @@ class Planner:
             "once": {"before": settings.once_before, "after": settings.once_after},
             "once_before_hosts": [],
             "once_after_hosts": [],
+            "floor": {},
             "halted": "",
             "refused": "",
             "hosts": {},
@@ -166,6 +167,8 @@ class Planner:
         target, content = self._target(facts, settings, answers, findings)
         mine = preflight.settled_releases(answers, findings) if settings.mode == "recover" and target is None else {}
         old = preflight.outdated(answers) if settings.mode in ("release", "promote") else set()
+        facts["floor"] = _floors.fleet_floor(answers)
+        _floors.check_floor(facts, {host: mine.get(host, target) for host in targets}, answers, findings)
         views = []
         rotations: dict[str, preflight.InRotation] = {}
         most = _traits.most_at_once(facts["traits"], settings)
@@ -331,6 +334,7 @@ class Planner:
                 state = "done"
             facts["hosts"][host] = {
                 "from": way_back,
+                "no_way_back": _floors.no_way_back(survey, way_back, facts["floor"]),
                 "current": current,
                 "target": target,
                 "state": state,
@@ -354,6 +358,7 @@ class Planner:
             if settings.mode in ("rollback", "promote", "recover"):
                 facts["hosts"][host]["health"] = self._variables.get(host, "rollout_health", rollout_release=target) or []
         del facts["traits"]
+        plan.notes.extend(_floors.notes(facts["hosts"], settings.on_failure))
         facts["release"] = whole
         facts["canary"] = plan.canary
         facts["max_fail"] = plan.max_fail

@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.module_utils._release.store import USABLE_STATES
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import HostView, budget
 
 
@@ -371,5 +372,4 @@ def rollback_target(surveys: t.Mapping[str, t.Mapping[str, t.Any]]) -> str | Non
 
 def hosts_without(surveys: t.Mapping[str, t.Mapping[str, t.Any]], release: str) -> list[str]:
     """Return the hosts that could not switch to *release* now."""
-    usable = ("ready", "current", "good", "previous", "bad", "failed")
-    return [host for host, survey in surveys.items() if (record_of(survey, release) or {}).get("state") not in usable]
+    return [host for host, survey in surveys.items() if (record_of(survey, release) or {}).get("state") not in USABLE_STATES]

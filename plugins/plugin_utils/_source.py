@@ -20,6 +20,7 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _fetch, _files
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._release import floor as floors
 from ansible_collections.seamless.rollout.plugins.module_utils._release import manifest as manifests
 from ansible_collections.seamless.rollout.plugins.module_utils._release import prune, unpack
 
@@ -85,6 +86,21 @@ def validate_source(source: t.Mapping[str, t.Any]) -> str:
 
 def _expand(path: t.Any) -> str:
     return os.path.abspath(os.path.expanduser(str(path)))
+
+
+def carried(state_dir: str, digest: str, tree: str, directory: str) -> list[str]:
+    """Return the migrations that a release carries which is pinned on this controller, by its manifest: what is excluded is not in the release."""
+    manifest = load_manifest(state_dir, digest) or {}
+    place = f"{floors.check_directory(directory)}/"
+    parts = directory.split("/")
+    if any(path in manifest and manifest[path].kind == "l" for path in ("/".join(parts[:number]) for number in range(1, len(parts) + 1))):
+        return sorted(floors.carried(tree, directory))
+    files = [path[len(place):] for path, entry in manifest.items() if path.startswith(place) and entry.kind != "d"]
+    found = {name for name in map(floors.name_of, files) if name}
+    if floors.SQUASHED in files:
+        with open(os.path.join(tree, place, floors.SQUASHED), encoding="utf-8", errors="replace") as file:
+            found.update(floors.squashed_names(file.read()))
+    return sorted(found)
 
 
 def describe(source: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

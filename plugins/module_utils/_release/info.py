@@ -11,6 +11,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _files
+from ansible_collections.seamless.rollout.plugins.module_utils._release import floor as floors
 from ansible_collections.seamless.rollout.plugins.module_utils._release import layouts, lock
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
 
@@ -19,6 +20,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "services": {"type": "list", "elements": "dict", "default": []},
     "health": {"type": "list", "elements": "dict", "default": []},
     "keep_releases": {"type": "int"},
+    "migrations_directory": {"type": "str"},
+    "running": {"type": "bool", "default": False},
 }
 
 # Stands in a health probe for the release that the host runs, where the reader can't know which that is.
@@ -41,6 +44,10 @@ def survey(store: Store, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     preview = store.link("preview")
     releases = [{**item} for item in layouts.foreign_releases(store)] if exists else []
     releases += [{**record, "managed": True} for record in managed.values()]
+    floor = floors.read(store) if exists else None
+    directory = str(params.get("migrations_directory") or (floor or {}).get("directory") or floors.DIRECTORY)
+    for item in releases:
+        item["migrations"] = floors.carried(os.path.join(store.releases, str(item["id"])), directory)
     result: dict[str, t.Any] = {
         "exists": exists,
         "root": store.root,
@@ -48,6 +55,7 @@ def survey(store: Store, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "current": current._asdict(),
         "preview": preview.release if preview.kind == "link" else None,
         "releases": releases,
+        "floor": floor,
         "last_good": store.last_good(),
         "previous": store.last_good(besides=current.release),
         "lock": lock.read(store) if exists else None,
@@ -70,6 +78,10 @@ def survey(store: Store, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         result["health"] = results
         result["healthy"] = all(item["ok"] for item in results)
         result["served_version"] = next((item["version"] for item in results if item["version"] is not None), None)
+    if params.get("running"):
+        from ansible_collections.seamless.rollout.plugins.module_utils._release import running
+
+        result["running"] = running.look(store, current, result["services"], params["services"])
     if params.get("keep_releases"):
         from ansible_collections.seamless.rollout.plugins.module_utils._release import prune
 

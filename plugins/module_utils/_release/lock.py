@@ -44,7 +44,7 @@ _FRESH, _STEP_BACK = 60.0, 5.0
 
 
 @contextlib.contextmanager
-def _guarded(store: Store) -> t.Iterator[None]:
+def guarded(store: Store) -> t.Iterator[None]:
     """Let one process at a time decide about the lock. The kernel lets go of this guard when the process dies."""
     handle = os.open(os.path.join(store.meta, "lock.guard"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -115,7 +115,7 @@ def hold(store: Store, params: t.Mapping[str, t.Any], check_mode: bool) -> tuple
             raise refusal(store, held)
         return wanted, held is None, []
     store.create()
-    with _guarded(store):
+    with guarded(store):
         held = read(store)
         if held and held["id"] == params["lock_id"]:
             # Whoever starts a rollout again wants it to go on: orders to the run before don't bind it.
@@ -160,7 +160,7 @@ def renew(store: Store, lock_id: str, ttl: int | None = None) -> dict[str, t.Any
     """Show that the holder lives and return its lock with the orders left in it; None where the lock is not *lock_id*'s (any more)."""
     if not os.path.exists(store.lock_path):
         return None
-    with _guarded(store):
+    with guarded(store):
         held = read(store)
         if not held or held["id"] != lock_id:
             return None
@@ -183,7 +183,7 @@ def leave_order(store: Store, verb: str, by: str, reason: str, check_mode: bool)
     """Write an order into the lock, for the rollout that holds it; return the lock, or None where nobody holds one."""
     if not os.path.exists(store.lock_path):
         return None
-    with _guarded(store):
+    with guarded(store):
         held = read(store)
         if held and not check_mode:
             order = {"verb": verb, "by": by, "reason": reason, "at": time.time()}
@@ -200,7 +200,7 @@ def release(store: Store, lock_id: str, check_mode: bool) -> bool:
     if check_mode:
         held = read(store)
         return bool(held and held["id"] == lock_id)
-    with _guarded(store):
+    with guarded(store):
         held = read(store)
         if not held or held["id"] != lock_id:
             return False

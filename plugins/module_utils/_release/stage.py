@@ -12,6 +12,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._release import floor as floors
 from ansible_collections.seamless.rollout.plugins.module_utils._release import manifest as manifests
 from ansible_collections.seamless.rollout.plugins.module_utils._release import shared, unpack
 from ansible_collections.seamless.rollout.plugins.module_utils._release.build import Builder, known_contents, load_manifest, owner_of
@@ -37,6 +38,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "revision": {"type": "str"},
     "bundle_path": {"type": "path"},
     "fetch": {"type": "dict"},
+    "floor": {"type": "dict"},
 }
 
 
@@ -191,7 +193,11 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     if not params["digest"] and not params["fetch"]:
         raise SeamlessError("release_stage needs its action plugin on the controller, which packs the source: use it as a task, not over raw modules.")
     record = already(store, params["release"], params["digest"], (params["fetch"] or {}).get("checksum"))
+    floor = floors.effective(store, params["floor"])
     if record is not None:
+        floors.insist(store, params["release"], floor)
+        if not check_mode:
+            floors.raise_to(store, params["floor"])
         return {"changed": False, "digest": record["digest"], "state": record["state"], "lacks": [], "files_sent": 0}
     shared.check_files(store, params["linked_files"])
     owner_of(params)
@@ -208,4 +214,8 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
             result = _from_bundle(store, params, file, check_mode)
     else:
         return {"changed": True, "lacks_base": True, "lacks": [], "digests": [item.get("digest") for item in store.managed().values()]}
+    if result.get("state") == "ready":
+        # Nothing of the host was touched yet: a release that could never be switched to stops the rollout here.
+        floors.insist(store, params["release"], floor)
+        floors.raise_to(store, params["floor"])
     return {**result, "release": params["release"], "seconds": round(time.monotonic() - started, 3)}

@@ -11,6 +11,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._release import floor as floors
 from ansible_collections.seamless.rollout.plugins.module_utils._release import links, lock
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import RELEASE_ID, USABLE_STATES, Link, Record, Store, boot_id, iso_now
 
@@ -28,6 +29,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "require_lock": {"type": "bool", "default": False},
     "reason": {"type": "str", "choices": ["activate", "rollback", "promote"], "default": "activate"},
     "adopt_directory": {"type": "bool", "default": False},
+    "floor": {"type": "dict"},
 }
 
 
@@ -176,6 +178,7 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     if link == "current":
         from ansible_collections.seamless.rollout.plugins.module_utils import _health, _service
 
+        floors.insist(store, release, floors.effective(store, params["floor"]))
         _health.validate_probes(params["health"])
         _service.check(params["services"], store.releases)
     moved = standing.kind != "link" or standing.release != release
@@ -197,6 +200,7 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     if params["require_lock"]:
         lock.insist(store, params["rollout_id"])
     started = time.monotonic()
+    floors.raise_to(store, params["floor"])
     if moved:
         adopted = move_link(store, link, release, standing, params)
         if adopted:

@@ -1,0 +1,403 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# BSD 2-Clause License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+# This module_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+"""Whether old code still runs anywhere: from evidence to a verdict. Pure.
+
+What Ansible does by itself is no evidence: a play after a roll is run although a host failed, was lost, or was left out by --limit. So each piece of
+evidence is something that was seen, and a piece that is missing says what, and what would do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import states
+
+HOSTS, SESSIONS, CANARY, VERIFIED, ALONE, AGE, FLOOR = "E1", "E2", "E3", "E4", "E5", "E6", "floor"
+MIN_AGE = 1800.0
+# PostgreSQL cuts application_name here.
+_NAME_MAX = 63
+_SHOWN = 5
+
+Report = t.Mapping[str, t.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """One piece of evidence. *missing* says what stands against a pass, and is empty when *ok*.
+
+    *pending*: nothing stands against it but time, so many seconds of it. *weak*: it holds, but could not be seen well, and why.
+    """
+
+    id: str
+    what: str
+    missing: tuple[str, ...] = ()
+    would_do: str = ""
+    pending: float | None = None
+    weak: str = ""
+    seen: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return not self.missing and self.pending is None
+
+    def told(self) -> dict[str, t.Any]:
+        """Return it as JSON's own types: what the ledger keeps and the module returns."""
+        return {
+            "id": self.id,
+            "ok": self.ok,
+            "what": self.what,
+            "missing": list(self.missing),
+            "would_do": self.would_do,
+            "pending": self.pending,
+            "weak": self.weak,
+            "seen": dict(self.seen),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """A session of the database. *release* is what its name says after ``app@``; *hidden* when we may not see its details."""
+
+    id: int
+    name: str
+    user: str = ""
+    address: str = ""
+    active: bool = False
+    query: str = ""
+    since: float | None = None  # seconds since it last began or ended a statement
+    hidden: bool = False
+
+    def __str__(self) -> str:
+        details = [f"session {self.id}", f"user {self.user}" if self.user else "", f"from {self.address}" if self.address else ""]
+        return f"{self.name or 'no name'} ({', '.join(filter(None, details))})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+    """How far a canary counted. *reads* is by how much looking at it moves it: MariaDB's sequences can only be read by counting on."""
+
+    sequence: str
+    value: int
+    reads: int = 0
+
+    def writes_since(self, earlier: Count) -> int:
+        return self.value - earlier.value - self.reads
+
+
+@dataclasses.dataclass(frozen=True)
+class Quiet:
+    """What is known of the canaries: how far they count, since when (seconds ago) they stand still, and who wrote where they moved."""
+
+    counts: tuple[Count, ...]
+    seconds: float
+    window: float = 0.0  # seconds between the look before and the last one
+    moved: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    suspects: tuple[Session, ...] = ()
+    blind: str = ""  # what kept us from seeing all who were connected
+
+
+def _several(items: t.Sequence[str]) -> str:
+    shown = list(items[:_SHOWN])
+    return "; ".join([*shown, *([f"and {len(items) - _SHOWN} more"] if len(items) > _SHOWN else [])])
+
+
+def carriers(reports: t.Iterable[Report]) -> tuple[str, ...]:
+    """Return the releases that carry the migration on every host that has them: one id means the same code everywhere."""
+    carrying: set[str] = set()
+    not_carrying: set[str] = set()
+    for report in reports:
+        here = set(report.get("carriers") or [])
+        carrying |= here
+        not_carrying |= set(report.get("releases") or []) - here
+    return tuple(sorted(carrying - not_carrying))
+
+
+def judge_hosts(reports: t.Sequence[Report], migration: str, where: str = "") -> Evidence:
+    """E1: every host of the application runs a release that carries the migration, from processes that began after the switch to it."""
+    asked = [report for report in reports if not report.get("retired")]
+    retired = [f"{report['host']} ({report['retired']})" for report in reports if report.get("retired")]
+    left = f"; named as retired, and not asked: {', '.join(retired)}" if retired else ""
+    missing = [trouble for report in asked for trouble in _host_troubles(report, migration)]
+    if not asked:
+        missing = [f"no host was asked: no host of the inventory is in {where or 'the groups'}"]
+    if missing:
+        return Evidence(
+            HOSTS,
+            f"{len(asked)} hosts were asked what they run{left}",
+            tuple(missing),
+            "Bring every host of the application to a release that carries the migration, without --limit, and see that it is healthy there; a host that is "
+            "gone for good is named in retired, with the reason.",
+            seen={str(report["host"]): _seen(report) for report in reports},
+        )
+    return Evidence(
+        HOSTS,
+        f"all {len(asked)} hosts run a release that carries {migration}{left}",
+        weak=_noted(asked),
+        seen={str(report["host"]): _seen(report) for report in reports},
+    )
+
+
+def _seen(report: Report) -> dict[str, t.Any]:
+    if report.get("retired"):
+        return {"retired": report["retired"]}
+    if not report.get("answered"):
+        return {"problem": report.get("msg") or "no answer"}
+    return {"release": report.get("release"), "switched_ago": report.get("switched_ago")}
+
+
+def _host_troubles(report: Report, migration: str) -> list[str]:
+    name = str(report["host"]) + (" (left out by --limit)" if report.get("left_out") else "")
+    if not report.get("answered"):
+        problem = str(report.get("msg") or "it gave no answer")
+        lost = f"{name} can't be reached, so nobody knows what runs there ({problem})"
+        return [lost if report.get("unreachable") else f"{name} can't tell what it runs: {problem}"]
+    release, carrying = report.get("release"), report.get("carriers") or []
+    if not release:
+        return [f"{name} has no release: its link current is {report.get('kind') or 'missing'}"]
+    found = []
+    if release not in carrying:
+        found.append(f"{name} runs release {release}, which does not carry {migration}")
+    if report.get("state") in ("failed", "bad"):
+        found.append(f"{name} has release {release}, which is marked {report['state']} there")
+    for service in report.get("services") or []:
+        found += _service_troubles(name, str(release), service, carrying)
+    told = {old for service in report.get("services") or [] for old in service.get("releases") or []}
+    for old, processes in (report.get("processes") or {}).items():
+        if old not in carrying and old not in told:
+            found.append(f"{name}: {', '.join(processes)} still work{'s' if len(processes) == 1 else ''} in release {old}")
+    return found
+
+
+def _service_troubles(name: str, release: str, service: t.Mapping[str, t.Any], carrying: t.Container[str]) -> list[str]:
+    old = [item for item in service.get("releases") or [] if item not in carrying]
+    if old:
+        return [f"{name}: service {service['name']} still works in release {', '.join(old)}"]
+    if not service.get("active"):
+        if service.get("action") == "none":
+            return []
+        return [f"{name}: service {service['name']} is not running, so release {release} has not shown there that it can"]
+    if not service.get("releases") and service.get("action") != "none" and not service.get("since_switch"):
+        since = "began before the switch to" if service.get("since_switch") is False else "can't be told to have begun after the switch to"
+        return [f"{name}: the process of service {service['name']} {since} {release}, so it may still be old code"]
+    return []
+
+
+def _noted(reports: t.Sequence[Report]) -> str:
+    """Return what could not be seen well, each with the hosts that it was so on."""
+    notes: dict[str, list[str]] = {}
+    for report in reports:
+        for note in _host_notes(report):
+            notes.setdefault(note, []).append(str(report["host"]))
+    more = {note: f" and {len(hosts) - _SHOWN} more" if len(hosts) > _SHOWN else "" for note, hosts in notes.items()}
+    return _several([f"{', '.join(hosts[:_SHOWN])}{more[note]}: {note}" for note, hosts in notes.items()])
+
+
+def _host_notes(report: Report) -> list[str]:
+    silent = [str(service["name"]) for service in report.get("services") or [] if service.get("action") == "none" and not service.get("releases")]
+    notes = [f"nothing shows which release {', '.join(silent)} works in (action: none)"] if silent else []
+    return notes if report.get("services") else [*notes, "no service is named, so only its link and its processes tell what it runs"]
+
+
+def release_of(name: str, app: str) -> str | None:
+    """Return the release that a session's name tells, or None for a session that does not."""
+    return name[len(app) + 1:] if name.startswith(f"{app}@") else None
+
+
+def _is_carrier(name: str, app: str, carrying: t.Iterable[str]) -> bool:
+    return any(name == f"{app}@{release}" or name == f"{app}@{release}"[:_NAME_MAX] for release in carrying)
+
+
+def judge_sessions(
+    sessions: t.Sequence[Session] | None, *, app: str, carrying: t.Sequence[str], pooled: str = "", poolers: t.Container[str] = (), unseen: str = "",
+    blind: str = "",
+) -> Evidence:
+    """E2: no session of the database tells that it is of another release. *pooled* says why our own connection can't be trusted to see them."""
+    if pooled:
+        return Evidence(
+            SESSIONS,
+            "the gate's own connection goes through a connection pooler, which shares the server's sessions",
+            (f"{pooled}: neither the migration lock nor what is seen through it would be ours alone",),
+            "Give the server's own address in login_host and login_port (or login_unix_socket).",
+        )
+    if sessions is None:
+        return Evidence(SESSIONS, "the sessions can't be asked for their release", weak=unseen or "the server does not tell")
+    named = [session for session in sessions if release_of(session.name, app) is not None]
+    old = [session for session in named if not _is_carrier(session.name, app, carrying)]
+    kept = [session for session in old if session.address in poolers and not session.active]
+    old = [session for session in old if session not in kept]
+    weak = [blind] if blind else []
+    if kept:
+        weak.append(f"idle connections of a pooler still have the name of a client that may have left: {_several([str(session) for session in kept])}")
+    if not named:
+        weak.append(f"no session says its release: set application_name={app}@RELEASE where the application connects")
+    elif len(named) < len(sessions):
+        weak.append(f"{len(sessions) - len(named)} sessions do not say their release")
+    if any(session.hidden for session in sessions):
+        weak.append("details of some sessions are hidden from this user (pg_read_all_stats shows them)")
+    seen = {"named": len(named), "unnamed": len(sessions) - len(named)}
+    if old:
+        return Evidence(
+            SESSIONS,
+            f"{len(old)} of {len(sessions)} sessions are of a release that does not carry the migration",
+            tuple(f"session of release {release_of(session.name, app)}: {session}" for session in old[:20]),
+            "Stop or restart what connects from there. A pooler's idle connection keeps the name of a client that left: have it reconnect, or name the "
+            "pooler's addresses in poolers.",
+            seen=seen,
+        )
+    return Evidence(SESSIONS, f"{len(named)} of {len(sessions)} sessions say their release, and each carries the migration", weak="; ".join(weak), seen=seen)
+
+
+def judge_canary(quiet: Quiet | None, *, quiet_period: float, app: str, carrying: t.Sequence[str], now: float, why_none: str = "", gone: str = "") -> Evidence:
+    """E3: nobody has written the old shape for *quiet_period* seconds, as the canaries in the sync triggers count. *now* is the database's clock."""
+    if gone:
+        advice = "See what removed it; aborting the migration and starting it anew makes it again."
+        return Evidence(CANARY, "the writes of old code can't be counted", (gone,), advice)
+    if quiet is None:
+        return Evidence(CANARY, "no canary counts the writes of old code", weak=why_none)
+    seen = {
+        "counts": {count.sequence: count.value for count in quiet.counts},
+        "reads": {count.sequence: count.reads for count in quiet.counts},
+        "since": now - quiet.seconds,
+        "at": now,
+    }
+    if quiet.moved:
+        writes = sum(quiet.moved.values())
+        who = [str(session) for session in quiet.suspects if not _is_carrier(session.name, app, carrying)]
+        named = f"; connected then, and not of a release that carries it: {_several(who)}" if who else f"; {quiet.blind or 'who wrote was gone when we looked'}"
+        return Evidence(
+            CANARY,
+            f"the old shape was written {writes} times in the last {quiet.window:.0f} seconds",
+            (f"something still writes the old shape ({writes} times in the last {quiet.window:.0f} seconds, counted by {', '.join(quiet.moved)}){named}",),
+            "Find what still runs old code: a cron job, a worker, a script or a host that is in no group. Then the old shape must be left alone for "
+            f"{quiet_period:g} seconds (quiet_period).",
+            seen={**seen, "suspects": who[:20]},
+        )
+    if quiet.seconds < quiet_period:
+        left = round(quiet_period - quiet.seconds, 1)
+        return Evidence(
+            CANARY,
+            f"the old shape was not written for {quiet.seconds:.0f} of {quiet_period:g} seconds",
+            would_do=f"Ask again in {left:g} seconds, or say wait: {left:.0f} or more.",
+            pending=left,
+            seen=seen,
+        )
+    return Evidence(CANARY, f"the old shape was not written for {quiet.seconds:.0f} seconds ({quiet_period:g} are enough)", seen=seen)
+
+
+def judge_verified(state: str, found: t.Sequence[tuple[str, int]], checks: int) -> Evidence:
+    """E4: the migration is where a contract may begin, and both shapes agree now. *found* are the checks that do not hold, with how many rows are wrong."""
+    if not states.reached(state, "backfilled"):
+        return Evidence(
+            VERIFIED,
+            f"the migration is {state}",
+            (f"the migration is {state}, not backfilled: the new shape is not complete yet",),
+            "Bring it to state: backfilled first.",
+            seen={"state": state},
+        )
+    if state != "backfilled":
+        return Evidence(VERIFIED, f"the migration is {state}: both shapes agreed when its contract began", seen={"state": state})
+    if found:
+        return Evidence(
+            VERIFIED,
+            "the two shapes differ",
+            tuple(f"rows are not the same in both shapes: {name}: {wrong} rows" for name, wrong in found),
+            "Look at what wrote them (a trigger that fires after ours, replication with triggers off), and bring it to state: backfilled again.",
+            seen={"state": state},
+        )
+    return Evidence(VERIFIED, f"both shapes agree in every row ({checks} checks)", seen={"state": state})
+
+
+def judge_alone(reports: t.Sequence[Report], *, rollout_id: str, locked: str = "", running: t.Sequence[str] = ()) -> Evidence:
+    """E5: nobody else works on the application. *locked* says who holds the migration lock; *running* are migrations that somebody began and did not end."""
+    missing: list[str] = []
+    dead: list[str] = []
+    for report in reports:
+        lock = report.get("lock") or {}
+        if not lock or lock.get("id") == rollout_id or report.get("retired"):
+            continue
+        text = f"{report['host']} is locked by rollout {lock.get('id')} of {lock.get('owner') or 'unknown'}"
+        (dead if lock.get("expired") else missing).append(text)
+    if locked:
+        missing.append(locked)
+    weak = [f"a rollout died and left its lock: {_several(dead)}"] if dead else []
+    weak += [f"begun and not ended: {', '.join(running)}"] if running else []
+    if missing:
+        advice = "Wait until that has ended, or settle it with the recover playbook."
+        return Evidence(ALONE, "somebody else works on the application", tuple(missing), advice, weak="; ".join(weak))
+    return Evidence(ALONE, "no other rollout or migration of the application is under way", weak="; ".join(weak))
+
+
+def judge_age(reports: t.Sequence[Report], *, min_age: float, pinned: t.Mapping[str, str], carrying: t.Container[str]) -> Evidence:
+    """E6: the last host was switched long enough ago, and nobody wants to keep an older release possible."""
+    ages = {str(report["host"]): report.get("switched_ago") for report in reports if report.get("answered") and not report.get("retired")}
+    missing = [f"release {release} is pinned ({reason}), and does not carry the migration" for release, reason in pinned.items() if release not in carrying]
+    known = {host: float(age) for host, age in ages.items() if age is not None}
+    youngest = min(known, key=lambda host: known[host], default=None)
+    seen = {"switched_ago": known[youngest] if youngest else None, "host": youngest}
+    if min_age > 0:
+        missing += [f"{host} can't tell when it was switched to its release" for host, age in ages.items() if age is None]
+    if missing:
+        return Evidence(
+            AGE,
+            "the way back is still wanted, or can't be told to be over",
+            tuple(missing),
+            "Take the release out of pinned when nobody needs the way back to it; a host that can't tell is switched again, or named in retired.",
+            seen=seen,
+        )
+    if youngest is not None and known[youngest] < min_age:
+        left = round(min_age - known[youngest], 1)
+        return Evidence(
+            AGE,
+            f"the last host, {youngest}, was switched {known[youngest]:.0f} seconds ago, and {min_age:g} are asked for (min_age)",
+            would_do=f"Ask again in {left:g} seconds, or set min_age lower where nobody needs a way back for so long.",
+            pending=left,
+            seen=seen,
+        )
+    when = f"the last host, {youngest}, was switched {known[youngest]:.0f} seconds ago" if youngest is not None else "no host can tell when it was switched"
+    return Evidence(AGE, when, seen=seen)
+
+
+def judge_floor(failed: t.Mapping[str, str]) -> Evidence:
+    """The floor: every host refuses older releases from now on. *failed* are the hosts that did not take it, with what they said."""
+    if failed:
+        return Evidence(
+            FLOOR,
+            "not every host refuses older releases now",
+            tuple(f"{host} did not take the release floor: {why}" for host, why in failed.items()),
+            "Repair the hosts and run it again. Where the contract is given up, release_floor with state: absent takes the floor back.",
+        )
+    return Evidence(FLOOR, "every host refuses older releases from now on")
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What all the evidence comes to. *pending* is set when nothing but time is missing: how many seconds of it."""
+
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(item.ok for item in self.evidence)
+
+    @property
+    def pending(self) -> float | None:
+        waits = [item.pending for item in self.evidence if item.pending is not None]
+        return max(waits) if waits and not any(item.missing for item in self.evidence) else None
+
+    @property
+    def missing(self) -> list[str]:
+        """Return every piece that is missing, with the name of its evidence."""
+        lines = [f"{item.id}: {what}" for item in self.evidence for what in item.missing]
+        return lines + [f"{item.id}: not yet: {item.what}" for item in self.evidence if not item.missing and item.pending is not None]
+
+    def sentence(self, migration: str) -> str:
+        if self.passed:
+            return f"The gate of {migration} passed: no old code was found anywhere."
+        advice = " ".join(dict.fromkeys(item.would_do for item in self.evidence if not item.ok and item.would_do))
+        held = "is not open yet" if self.pending is not None else "is shut"
+        return f"The gate of {migration} {held}, since nothing that can't be undone is done without evidence. Missing: {'; '.join(self.missing)}. {advice}"

@@ -1,0 +1,318 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The gate against a PostgreSQL of its own, where its programs are on this machine: real triggers, real sessions, a real cron job that was forgotten."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+import typing as t
+
+import pytest
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import advisory, gate_operation, migrate
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.connection import opened
+
+psycopg = pytest.importorskip("psycopg")
+BIN = next(iter(sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)), "")
+pytestmark = pytest.mark.skipif(not BIN, reason="no PostgreSQL server on this machine")
+
+NAME = "2026_11_22_01_user_name"
+SPEC = {
+    "app": "shop",
+    "release": "42",
+    "operations": [{"rename_column": {"table": "users", "from": "name", "to": "full_name"}}],
+    "contract": {"quiet_period": 1.0},
+}
+
+
+class Server(t.NamedTuple):
+    directory: str
+
+    def connect(self, name: str, database: str = "shop", user: str = "postgres") -> t.Any:
+        return psycopg.connect(host=self.directory, dbname=database, user=user, autocommit=True, application_name=name)
+
+    def params(self, **more: t.Any) -> dict[str, t.Any]:
+        return {"login_unix_socket": self.directory, "login_user": "postgres", "login_db": "shop", **more}
+
+
+@pytest.fixture(scope="module")
+def server() -> t.Iterator[Server]:
+    """Start a server on a socket in a directory of its own, as a user that may: PostgreSQL refuses to run as root."""
+    directory = tempfile.mkdtemp(prefix="seamless-gate-", dir="/tmp")
+    data = os.path.join(directory, "data")
+    user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
+    if user:
+        shutil.chown(directory, "nobody", "nogroup")
+    run = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": directory}
+    subprocess.run([*user, f"{BIN}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"], **run)
+    options = ["-c", "fsync=off", "-c", "listen_addresses=", "-c", f"unix_socket_directories={directory}", "-c", "max_connections=40"]
+    process = subprocess.Popen([*user, f"{BIN}/postgres", "-D", data, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=directory)
+    try:
+        made = Server(directory)
+        for dummy in range(200):
+            try:
+                made.connect("test", "postgres").close()
+                break
+            except psycopg.Error:
+                time.sleep(0.1)
+        yield made
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def db(server: Server, perform: t.Any) -> t.Iterator[Server]:
+    """An application's database with a migration that is ready to be contracted."""
+    with server.connect("test", "postgres") as admin:
+        admin.execute("DROP DATABASE IF EXISTS shop WITH (FORCE)")
+        admin.execute("CREATE DATABASE shop")
+    with server.connect("test") as session:
+        session.execute("CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL)")
+        session.execute("INSERT INTO users SELECT n, 'name ' || n FROM generate_series(1, 50) n")
+    run(migrate, server, name=NAME, spec=SPEC, state="backfilled", verify_window=0.05)
+    yield server
+
+
+def run(operation: t.Any, server: Server, check_mode: bool = False, **params: t.Any) -> dict[str, t.Any]:
+    spec = operation.ARGUMENT_SPEC
+    assert set(params) <= set(spec)
+    result: dict[str, t.Any] = operation.run({**{name: option.get("default") for name, option in spec.items()}, **server.params(**params)}, check_mode)
+    return result
+
+
+def host(name: str = "web1", **changes: t.Any) -> dict[str, t.Any]:
+    sound = {
+        "host": name, "answered": True, "kind": "link", "release": "42", "state": "good", "releases": ["41", "42"], "carriers": ["42"], "services": [],
+        "processes": {}, "switched_ago": 5000.0, "lock": None,
+    }
+    return {**sound, **changes}
+
+
+def ask(server: Server, *hosts: dict[str, t.Any], **params: t.Any) -> dict[str, t.Any]:
+    return run(gate_operation, server, **{"app": "shop", "name": NAME, "hosts": list(hosts) or [host()], "wait": 3.0, **params})
+
+
+def evidence(answer: t.Mapping[str, t.Any], name: str) -> dict[str, t.Any]:
+    return next(item for item in answer["evidence"] if item["id"] == name)
+
+
+def test_a_quiet_database_opens_the_gate_and_the_contract_takes_its_record(db: Server) -> None:
+    new = db.connect("shop@42")
+    new.execute("UPDATE users SET full_name = 'new code' WHERE id = 1")
+    first = ask(db, wait=0.0)
+    assert (first["passed"], first["gate"]) == (False, None)
+    assert 0 < first["pending"] <= 1.0
+    assert first["missing"][0].startswith("E3: not yet: the old shape was not written for 0 of 1 seconds")
+    new.execute("UPDATE users SET full_name = 'new code again' WHERE id = 2")
+    time.sleep(1.05)
+    answer = ask(db, wait=0.0)
+    assert answer["passed"], answer["msg"]
+    assert answer["missing"] == []
+    assert evidence(answer, "E2")["what"] == "1 of 1 sessions say their release, and each carries the migration"
+    with pytest.raises(SeamlessError, match=f"gate: {first['record']} did not pass"):
+        run(migrate, db, app="shop", name=NAME, state="quarantined", gate=first["record"])
+    done = run(migrate, db, app="shop", name=NAME, state="quarantined", gate=answer["gate"])
+    assert (done["state"], done["floor"]) == ("quarantined", "42")
+    again = ask(db, wait=0.0)
+    assert again["passed"], "the drop wants a gate too, and nothing is counted any more"
+    assert evidence(again, "E3")["weak"] == "the migration is quarantined, and nothing is counted any more"
+    new.close()
+
+
+def test_waiting_is_over_when_the_quiet_period_is(db: Server) -> None:
+    began = time.monotonic()
+    answer = ask(db)
+    assert answer["passed"], answer["msg"]
+    assert 0.9 <= time.monotonic() - began < 2.5
+
+
+def test_a_backfill_of_old_rows_and_new_codes_writes_do_not_count(db: Server) -> None:
+    ask(db, wait=0.0)
+    with db.connect("shop@42") as new:
+        new.execute("INSERT INTO users (id, full_name) VALUES (60, 'new')")
+        new.execute("UPDATE users SET full_name = full_name || '!'")
+    assert ask(db)["passed"]
+
+
+def test_a_forgotten_cron_job_shuts_the_gate_and_is_named(db: Server) -> None:
+    cron = db.connect("nightly-report")
+    cron.execute("UPDATE users SET name = 'old code' WHERE id = 3")
+    ask(db, wait=0.0)
+    cron.execute("UPDATE users SET name = 'old code again' WHERE id = 3")
+    answer = ask(db)
+    assert (answer["passed"], answer["pending"]) == (False, None)
+    missing = evidence(answer, "E3")["missing"][0]
+    assert "something still writes the old shape (1 times in the last " in missing
+    assert "connected then, and not of a release that carries it: nightly-report (session " in missing
+    assert "user postgres, from local socket" in missing
+    with pytest.raises(SeamlessError, match="did not pass"):
+        run(migrate, db, app="shop", name=NAME, state="quarantined", gate=answer["record"])
+    cron.close()
+    assert ask(db)["passed"], "when it has gone, a quiet period is all that is missing"
+
+
+def test_a_job_that_writes_while_the_gate_waits_is_caught_in_the_act(db: Server) -> None:
+    def job() -> None:
+        time.sleep(0.4)
+        with db.connect("cron@web9") as session:
+            session.execute("UPDATE users SET name = 'x' WHERE id = 3")
+            time.sleep(0.6)
+
+    thread = threading.Thread(target=job)
+    thread.start()
+    answer = ask(db, quiet_period=5.0, wait=6.0)
+    thread.join()
+    assert "cron@web9" in evidence(answer, "E3")["missing"][0]
+
+
+def test_old_code_that_only_reads_is_seen_by_its_session(db: Server) -> None:
+    with db.connect("shop@41") as old:
+        answer = ask(db)
+        assert evidence(answer, "E2")["missing"] == [f"session of release 41: shop@41 (session {old.info.backend_pid}, user postgres, from local socket)"]
+        assert answer["pending"] is None
+        kept = ask(db, poolers=["local socket"])
+        assert kept["passed"], "an idle connection of a pooler"
+        assert "may have left" in " ".join(kept["weak"])
+
+
+def test_hosts_that_failed_or_were_lost_or_left_out_shut_the_gate_without_any_wait(db: Server) -> None:
+    for flaw, words in (
+        ({"release": "41"}, "web3 runs release 41"),
+        ({"state": "failed"}, "marked failed"),
+        ({"answered": False, "unreachable": True, "msg": "timed out"}, "web3 can't be reached"),
+        ({"release": "41", "left_out": True}, "web3 (left out by --limit) runs release 41"),
+    ):
+        began = time.monotonic()
+        answer = ask(db, host("web1"), host("web3", **flaw), wait=30.0)
+        assert (answer["passed"], answer["gate"], time.monotonic() - began < 2) == (False, None, True)
+        assert words in answer["missing"][0]
+        with pytest.raises(SeamlessError, match="did not pass"):
+            run(migrate, db, app="shop", name=NAME, state="quarantined", gate=answer["record"])
+
+
+def test_rows_that_differ_shut_the_gate(db: Server) -> None:
+    with db.connect("test") as session:
+        session.execute("SET session_replication_role = replica")
+        session.execute("UPDATE users SET name = 'behind our back' WHERE id IN (1, 2)")
+    answer = ask(db)
+    assert "2 rows" in evidence(answer, "E4")["missing"][0]
+
+
+def test_a_migration_that_runs_shuts_the_gate_and_its_holder_is_named(db: Server) -> None:
+    params = {name: option.get("default") for name, option in gate_operation.ARGUMENT_SPEC.items()}
+    with opened({**params, **db.params()}) as other, advisory.migration_lock(other, "shop"):
+        answer = ask(db, lock_deadline=0.2, quiet_period=0.0)
+    assert "Another migration of shop is running" in evidence(answer, "E5")["missing"][0]
+    assert answer["record"] is None
+
+
+def test_check_mode_looks_and_writes_nothing(db: Server) -> None:
+    def records() -> int:
+        with db.connect("test") as session:
+            return int(session.execute("SELECT count(*) FROM seamless_rollout.gate").fetchone()[0])
+
+    before = records()
+    answer = run(gate_operation, db, True, app="shop", name=NAME, hosts=[host()], quiet_period=0.0)
+    assert (answer["passed"], answer["gate"], records()) == (True, None, before)
+
+
+def test_a_provisional_verdict_is_no_permission_and_a_host_without_the_floor_shuts_the_gate(db: Server) -> None:
+    first = ask(db, provisional=True)
+    assert (first["passed"], first["gate"]) == (True, None)
+    refused = ask(db, floor_failed={"web2": "disk full"})
+    assert refused["missing"] == ["floor: web2 did not take the release floor: disk full"]
+    final = ask(db, floor_failed={}, wait=0.0)
+    assert (final["passed"], final["gate"] is not None) == (True, True)
+
+
+def test_what_was_quiet_in_the_quarantine_counts_for_nothing_after_a_restore(db: Server) -> None:
+    answer = ask(db)
+    run(migrate, db, app="shop", name=NAME, state="quarantined", gate=answer["gate"])
+    run(migrate, db, app="shop", name=NAME, state="restored", verify_window=0.05)
+    after = ask(db, wait=0.0)
+    assert 0.5 < after["pending"] <= 1.0
+    with db.connect("psql") as old:
+        old.execute("UPDATE users SET name = 'old code is back' WHERE id = 3")
+    assert evidence(ask(db), "E3")["missing"]
+
+
+def test_a_migration_that_is_unknown_or_aborted_is_told(db: Server) -> None:
+    with pytest.raises(SeamlessError, match=f"name is nothing, .*It knows: {NAME}"):
+        ask(db, name="nothing")
+    run(migrate, db, app="shop", name=NAME, spec=SPEC, state="aborted")
+    with pytest.raises(SeamlessError, match="was aborted"):
+        ask(db)
+
+
+def test_a_user_without_rights_sees_the_names_and_says_what_it_could_not_see(db: Server) -> None:
+    with db.connect("test") as admin:
+        admin.execute("DROP ROLE IF EXISTS plain")
+        admin.execute("CREATE ROLE plain LOGIN")
+        for grant in ("USAGE ON SCHEMA", "ALL ON ALL TABLES IN SCHEMA", "ALL ON ALL SEQUENCES IN SCHEMA"):
+            admin.execute(f"GRANT {grant} seamless_rollout, public TO plain")
+        with db.connect("shop@41"):
+            answer = ask(db, login_user="plain", quiet_period=0.0)
+    assert "session of release 41: shop@41" in evidence(answer, "E2")["missing"][0]
+    with db.connect("shop@42"):
+        seen = ask(db, login_user="plain", quiet_period=0.0)
+    assert "pg_read_all_stats" in evidence(seen, "E2")["weak"], seen["msg"]
+
+
+def _pool(listener: socket.socket, target: str) -> None:
+    """Pass one connection on as a pooler does: the process id that it tells at login is its own."""
+    client, dummy = listener.accept()
+    server = socket.socket(socket.AF_UNIX)
+    server.connect(target)
+
+    def forward() -> None:
+        while True:
+            data = client.recv(65536)
+            if not data:
+                break
+            server.sendall(data)
+        server.close()
+
+    threading.Thread(target=forward, daemon=True).start()
+    told = False
+    while True:
+        try:
+            data = server.recv(65536)
+        except OSError:
+            return
+        if not data:
+            return
+        at = data.find(b"K" + struct.pack("!i", 12))
+        if at >= 0 and not told:
+            data = data[: at + 5] + struct.pack("!i", 123456789) + data[at + 9:]
+            told = True
+        client.sendall(data)
+
+
+def test_a_pooled_connection_is_refused_by_name(db: Server, tmp_path: t.Any) -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    directory = tempfile.mkdtemp(prefix="seamless-pool-", dir="/tmp")
+    listener.bind(f"{directory}/.s.PGSQL.5432")
+    listener.listen(1)
+    thread = threading.Thread(target=_pool, args=(listener, f"{db.directory}/.s.PGSQL.5432"), daemon=True)
+    thread.start()
+    try:
+        answer = ask(db, login_unix_socket=directory)
+    finally:
+        listener.close()
+        shutil.rmtree(directory)
+    assert (answer["passed"], answer["gate"], answer["record"]) == (False, None, None)
+    assert f"at {directory}" in answer["missing"][0]
+    assert "reached through a pooler or proxy" in answer["missing"][0]
+    assert "login_host and login_port" in answer["msg"]

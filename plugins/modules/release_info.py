@@ -54,6 +54,10 @@ options:
     description:
       - Directory within a release that holds its migrations. Defaults to the one that the release floor was set with, or V(migrations).
     type: str
+  migrations_of:
+    description:
+      - Also read the files of the migrations that this release carries.
+    type: str
   running:
     description:
       - Also say since when the host runs its release, and which processes work in which release.
@@ -112,6 +116,12 @@ releases:
     - Releases on the host, with C(id), C(state), C(digest), C(managed) and more.
     - C(migrations) has the migrations of the database that a release carries, each with the digest of its file.
   returned: success
+  type: list
+  elements: dict
+migrations:
+  description:
+    - Migrations of O(migrations_of) that M(seamless.rollout.migration) takes, in their order, each with C(name), C(file) and C(text).
+  returned: with O(migrations_of)
   type: list
   elements: dict
 floor:

@@ -12,7 +12,7 @@ import datetime
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _floors, _once, _plan_text, _steps, _traits, _windows
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _floors, _migrations, _once, _plan_text, _steps, _traits, _windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
 from ansible_collections.seamless.rollout.plugins.plugin_utils._history import read_history
@@ -72,6 +72,8 @@ class Planner:
             zone_order({host: entry["zone"] for host, entry in traits.items()}, settings.zones)
         except SeamlessError as exc:
             problems.append(str(exc))
+        if settings.migrations:
+            problems += _migrations.problems(settings.migrations, set(groups.get("all", [])))
         if settings.mode in ("release", "preview") and settings.source is None:
             problems.append(
                 "rollout_source is not set: say where the release comes from, for example "
@@ -125,10 +127,16 @@ class Planner:
             "once_before_hosts": [],
             "once_after_hosts": [],
             "floor": {},
+            "migrations": [],
             "halted": "",
             "refused": "",
             "hosts": {},
         }
+        if settings.migrations and resolved:
+            seen = _migrations.look(settings.migrations, app=settings.app, state_dir=state_dir, resolved=resolved)
+            if seen.problems:
+                raise SeamlessError("\n".join(seen.problems))
+            facts["migrations"] = seen.notes
         if not self._dry:
             # Before the lock is taken, so that a lock whose rollout died while it was planned can be told from a living one.
             begin(facts, settings)
@@ -226,6 +234,7 @@ class Planner:
         if findings.problems:
             raise SeamlessError(_plan_text.refusal(findings.problems))
         plan.notes.extend(dict.fromkeys(findings.notes))
+        plan.notes.extend(facts["migrations"])
         if settings.mode == "rollback" and (settings.windows or settings.blockers):
             plan.notes.append("rollout_windows and rollout_blockers don't hold up a rollback.")
         if settings.pace == "window" and 0 < self._forks < min(plan.max_parallel, len(plan.order)):

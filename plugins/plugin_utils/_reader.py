@@ -49,6 +49,7 @@ DEFAULTS: dict[str, t.Any] = {
     "min_available": None,
     "min_free": "5%",
     "min_healthy_seconds": 0,
+    "migrations": {},
     "on_drain_timeout": "fail",
     "on_failure": "rollback",
     "once_after": [],

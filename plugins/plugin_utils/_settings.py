@@ -17,6 +17,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils import _health
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release.lock import POLICIES
 from ansible_collections.seamless.rollout.plugins.plugin_utils._blockers import blocker_problems
+from ansible_collections.seamless.rollout.plugins.plugin_utils._migrations import ROLE as MIGRATION_ROLE
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import PER_ZONE, Amount
 from ansible_collections.seamless.rollout.plugins.plugin_utils._reader import DEFAULTS, Reader, amount_problem, unknown_names
 from ansible_collections.seamless.rollout.plugins.plugin_utils._windows import window_problems
@@ -69,6 +70,7 @@ class Settings:
     recover: str
     once_before: list[str]
     once_after: list[str]
+    migrations: dict[str, t.Any]
     auto_promote: bool
     progress_deadline: float
     lock_ttl: int
@@ -125,6 +127,8 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
     _check_balancers(reader)
     _check_bake_health(reader)
     reader.errors += window_problems(reader.get("windows")) + blocker_problems(reader.get("blockers"))
+    # A release of the user's own tasks has no directory that its migrations could be in.
+    database = [MIGRATION_ROLE] if reader.get("migrations") and mode in ("release", "promote") else []
     settings = Settings(
         app=str(app),
         release=None if release is None else str(release),
@@ -153,8 +157,9 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
         force=reader.boolean("force"),
         reason=str(reader.get("reason")),
         recover=reader.choice("recover", RECOVERIES),
-        once_before=reader.listing("once_before", str, "[migrate.yml]"),
-        once_after=reader.listing("once_after", str, "[notify.yml]"),
+        once_before=[*database, *reader.listing("once_before", str, "[migrate.yml]")],
+        once_after=[*reader.listing("once_after", str, "[notify.yml]"), *database],
+        migrations=reader.get("migrations"),
         auto_promote=reader.boolean("auto_promote"),
         progress_deadline=reader.seconds("progress_deadline"),
         lock_ttl=reader.integer("lock_ttl", 10) or 3600,

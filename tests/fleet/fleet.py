@@ -89,22 +89,23 @@ class Played(t.NamedTuple):
 
 
 class Fleet:
-    """*web* application hosts and *lb* HAProxy hosts on a network of their own. The prefix is unique to this fleet."""
+    """*web* application hosts, *lb* HAProxy hosts and *db* database hosts on a network of their own. The prefix is unique to this fleet."""
 
     def __init__(
-        self, web: int = 6, lb: int = 2, *, prefix: str | None = None, backend: str = "shop", port: int = 8000, check: str = "/health"
+        self, web: int = 6, lb: int = 2, db: int = 0, *, prefix: str | None = None, backend: str = "shop", port: int = 8000, check: str = "/health"
     ) -> None:
         self.prefix = f"{PREFIX}{prefix or secrets.token_hex(3)}"
         self.web = [f"web{number}" for number in range(1, web + 1)]
         self.lb = [f"lb{number}" for number in range(1, lb + 1)]
+        self.db = [f"db{number}" for number in range(1, db + 1)]
         self.backend, self.port, self.check = backend, port, check
         self.directory = os.path.join(tempfile.gettempdir(), self.prefix)
         self.addresses: dict[str, str] = {}
-        self.image = ""
+        self.images: dict[str, str] = {}
 
     @property
     def hosts(self) -> list[str]:
-        return [*self.web, *self.lb]
+        return [*self.web, *self.lb, *self.db]
 
     def name(self, host: str) -> str:
         return f"{self.prefix}-{host}"
@@ -124,7 +125,7 @@ class Fleet:
             "ANSIBLE_NOCOLOR": "1",
         }
 
-    def __enter__(self) -> Fleet:
+    def __enter__(self) -> t.Self:
         for number in (signal.SIGTERM, signal.SIGHUP):
             with contextlib.suppress(ValueError):
                 signal.signal(number, lambda *dummy: sys.exit(1))
@@ -139,7 +140,10 @@ class Fleet:
         self.down()
 
     def up(self) -> None:
-        self.image = run(os.path.join(REPO, "tests", "tools", "image.sh"), timeout=600).strip().splitlines()[-1]
+        for hosts, recipe in (([*self.web, *self.lb], []), (self.db, ["database"])):
+            if hosts:
+                image = run(os.path.join(REPO, "tests", "tools", "image.sh"), *recipe, timeout=600).strip().splitlines()[-1]
+                self.images.update(dict.fromkeys(hosts, image))
         os.makedirs(self.directory, mode=0o700)
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", os.path.join(self.directory, "key"))
         self._network()
@@ -169,7 +173,7 @@ class Fleet:
             ENGINE, "run", "--detach", "--name", self.name(host), "--hostname", host, "--network", self.prefix, "--ip", self.addresses[host],
             "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE", "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=10000:10000",
             *SYSTEMD[ENGINE],
-            self.image, "/sbin/init",
+            self.images[host], "/sbin/init",
         )
         with open(os.path.join(self.directory, "key.pub"), "rb") as file:
             self.shell(host, "cat > /root/.ssh/authorized_keys", data=file.read())
@@ -200,7 +204,7 @@ class Fleet:
         }
         groups = {
             group: {"hosts": {host: {"ansible_host": self.addresses[host]} for host in hosts}}
-            for group, hosts in (("app", self.web), ("lb", self.lb))
+            for group, hosts in (("app", self.web), ("lb", self.lb), ("db", self.db)) if hosts or group != "db"
         }
         with open(self.inventory, "w", encoding="utf-8") as file:
             json.dump({"all": {"children": groups, "vars": variables}}, file, indent=2)

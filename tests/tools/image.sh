@@ -5,6 +5,7 @@
 
 # Builds the image of the test fleet, once for each recipe: Debian with systemd as PID 1, sshd, Python, HAProxy.
 # Usage: image.sh            prints the image's name; everything else goes to standard error.
+#        image.sh database   the same with PostgreSQL, MariaDB and the drivers for Python; the services are there and not enabled.
 set -euo pipefail
 
 engine=${CONTAINER_ENGINE:-podman}
@@ -21,8 +22,18 @@ printf "[Unit]\nBefore=ssh.service\n[Service]\nType=oneshot\nExecStart=/usr/bin/
 systemctl enable host-keys.service >/dev/null 2>&1
 rm -rf /var/cache/apt/*.bin /var/lib/apt/lists/*
 '
+name=fleet
+case ${1:-} in
+    "") ;;
+    database)
+        name=database
+        packages+=,postgresql,mariadb-server,python3-psycopg,python3-psycopg2,python3-pymysql
+        prepare="systemctl disable postgresql.service mariadb.service >/dev/null 2>&1$prepare"
+        ;;
+    *) echo "image.sh makes the image of the fleet (no argument) or of its databases (\"database\"), not \"$1\"." >&2; exit 2 ;;
+esac
 digest=$(printf '%s' "$packages$suite$prepare" | sha256sum | cut -c1-12)
-image=localhost/seamless-rollout-fleet:$digest
+image=localhost/seamless-rollout-$name:$digest
 
 from_archive() {
     PREPARE=$prepare mmdebstrap --quiet --variant=minbase --include="$packages" --customize-hook='printf "%s" "$PREPARE" > "$1/prepare" && chroot "$1" sh /prepare; rm "$1/prepare"' \
@@ -39,7 +50,7 @@ from_registry() {
 if ! "$engine" image inspect "$image" >/dev/null 2>&1; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    echo "Building the fleet image (about a minute, once) …" >&2
+    echo "Building the $name image (about a minute, once) …" >&2
     # On Debian the distribution's own archive, which needs nothing else; elsewhere the base image of a registry.
     way=from_registry
     if command -v mmdebstrap >/dev/null; then way=from_archive; fi

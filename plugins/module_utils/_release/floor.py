@@ -78,6 +78,18 @@ def carried(tree: str, directory: str = DIRECTORY) -> dict[str, str]:
     return found
 
 
+def files(store: Store, release: str, directory: str = DIRECTORY) -> list[dict[str, str]]:
+    """Return the migrations of *release* that are files of ours, in the order of their names, each with its text."""
+    place = os.path.join(store.release_path(release), check_directory(directory))
+    found = []
+    for file in sorted(os.listdir(place)) if os.path.isdir(place) else []:
+        name = name_of(file)
+        if name and not file.endswith(".sql"):
+            with open(os.path.join(place, file), encoding="utf-8", errors="replace") as text:
+                found.append({"name": name, "file": os.path.join(place, file), "text": text.read()})
+    return found
+
+
 def path(store: Store) -> str:
     return os.path.join(store.meta, "floor.json")
 

@@ -21,6 +21,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "health": {"type": "list", "elements": "dict", "default": []},
     "keep_releases": {"type": "int"},
     "migrations_directory": {"type": "str"},
+    "migrations_of": {"type": "str"},
     "running": {"type": "bool", "default": False},
 }
 
@@ -78,6 +79,8 @@ def survey(store: Store, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         result["health"] = results
         result["healthy"] = all(item["ok"] for item in results)
         result["served_version"] = next((item["version"] for item in results if item["version"] is not None), None)
+    if params.get("migrations_of"):
+        result["migrations"] = floors.files(store, str(params["migrations_of"]), directory)
     if params.get("running"):
         from ansible_collections.seamless.rollout.plugins.module_utils._release import running
 

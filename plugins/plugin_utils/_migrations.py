@@ -1,0 +1,98 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+"""What a rollout does to the database: ``rollout_migrations`` is checked, and the migrations of a release are read, before any host is touched."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import typing as t
+
+import yaml
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import spec as specs
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.connection import CONNECTION_SPEC
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import ENGINES, POSTGRESQL
+from ansible_collections.seamless.rollout.plugins.module_utils._release import floor as floors
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _migration_lint as lint
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
+
+# Runs once before the first host and once after the last, as an action of rollout_once_before and rollout_once_after does.
+ROLE = "seamless.rollout.migration"
+OPTIONS = (
+    *CONNECTION_SPEC, "host", "directory", "framework", "also_runs", "retired", "pinned", "poolers", "quiet_period", "min_age", "wait", "timeout",
+)
+LISTS = ("also_runs", "retired", "pinned", "poolers")
+SECONDS = ("quiet_period", "min_age", "wait", "timeout")
+_EXAMPLE = "{engine: postgresql, login_host: db.example.org, login_db: shop}"
+
+
+def problems(value: t.Any, hosts: t.Container[str]) -> list[str]:
+    """Return a sentence for everything that is wrong with ``rollout_migrations``. *hosts* are those of the inventory."""
+    name = "rollout_migrations"
+    if not isinstance(value, dict):
+        return [f"{name} is {value!r}: use a dictionary that says how to reach the database, such as {_EXAMPLE}."]
+    found = []
+    for key in value:
+        if key not in OPTIONS:
+            near = difflib.get_close_matches(str(key), OPTIONS, n=1)
+            found.append(f"{name}.{key} is not known: use {', '.join(OPTIONS)}." + (f" Did you mean {near[0]}?" if near else ""))
+    if not value.get("login_db"):
+        found.append(f"{name}.login_db is not set: name the application's database, such as {_EXAMPLE}.")
+    if value.get("engine", POSTGRESQL) not in ENGINES:
+        found.append(f"{name}.engine is {value['engine']!r}: use one of {', '.join(ENGINES)} (MySQL is mariadb).")
+    if value.get("host") and value["host"] not in hosts:
+        found.append(f"{name}.host is {value['host']!r}, which is not in the inventory: name the host that reaches the database, or leave it out.")
+    found += [f"{name}.{key} is {value[key]!r}: use a list." for key in LISTS if key in value and not isinstance(value[key], list)]
+    for key in SECONDS:
+        number = value.get(key, 0)
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or number < 0:
+            found.append(f"{name}.{key} is {number!r}: use a number of seconds, 0 or more.")
+    framework = value.get("framework")
+    if framework is not None and not (isinstance(framework, dict) and framework.get("framework")):
+        found.append(f"{name}.framework is {framework!r}: use the options of migration_framework, such as {{framework: alembic, bin_dir: venv/bin}}.")
+    try:
+        floors.check_directory(str(value.get("directory") or floors.DIRECTORY))
+    except SeamlessError as exc:
+        found.append(f"{name}.directory: {exc}")
+    return found
+
+
+class Seen(t.NamedTuple):
+    """What the migrations of a release would do: sentences that refuse it, and notes for the plan."""
+
+    problems: list[str]
+    notes: list[str]
+
+
+def look(value: t.Mapping[str, t.Any], *, app: str, state_dir: str, resolved: t.Mapping[str, t.Any]) -> Seen:
+    """Read the migrations of a release that is pinned on this controller. What a host gets by itself is read there, when it is staged."""
+    seen = Seen([], [])
+    tree, directory = resolved.get("tree"), str(value.get("directory") or floors.DIRECTORY)
+    if not tree:
+        return seen
+    engine = str(value.get("engine") or POSTGRESQL)
+    for name in source.carried(state_dir, str(resolved["digest"]), str(tree), directory):
+        path = next((path for path in (os.path.join(str(tree), directory, f"{name}.{end}") for end in ("yml", "yaml")) if os.path.isfile(path)), None)
+        if path is None:
+            continue  # squashed, or files of SQL, which the host judges
+        where = os.path.join(directory, os.path.basename(path))
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+            given = yaml.safe_load(text)
+            spec = specs.parse(given, name)
+        except (SeamlessError, yaml.YAMLError, UnicodeDecodeError) as exc:
+            seen.problems.append(f"{where}: {exc}")
+            continue
+        if spec.app != app:
+            seen.problems.append(f"{where}: app is {spec.app!r}, and this rollout is of {app!r}: correct one of them.")
+        seen.notes.append(f"database: {name} ({', '.join(key for operation in spec.operations for key in operation)}), contract: {spec.contract.when}")
+        found = lint.lint_spec(given, where, engine, lint.installed(), text=text)
+        if found:
+            seen.notes.extend(lint.report(found).splitlines())
+    return seen

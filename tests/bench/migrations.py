@@ -19,7 +19,9 @@ import sys
 import time
 import typing as t
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if __name__ == "__main__":
+    # In the place of this directory, whose numbers.py would hide the standard library's.
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 from database.cases import Case, cases
 from database.clients import Clients, Log
@@ -28,7 +30,7 @@ from database.protocol import Engine, prepare, set_up
 from database.servers import ENGINES, HOST, POSTGRESQL, Place, Servers
 
 ROUNDS = 5
-WRITES = 6000  # of a round, by one session inside of the server's host
+WRITES = 30_000  # of a round, by sessions inside of the server's host
 WRITERS = 2
 ROWS = 1_000_000
 QUIET = 6.0

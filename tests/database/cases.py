@@ -355,10 +355,12 @@ def _constraints(words: Words) -> t.Iterator[Case]:
         after=("ALTER TABLE orders ADD CONSTRAINT orders_customer_fk FOREIGN KEY (customer_id) REFERENCES customers (id) ON DELETE CASCADE",), outcomes=kept,
     )
     plain = _number_shape("items")
-    yield _serial(
-        words, "items", "n bigint NOT NULL", case="add_check", operations=({"add_check": {"table": "items", "name": "items_n_check", "check": "n >= 0"}},),
-        old=plain, new=plain, after=("ALTER TABLE items ADD CONSTRAINT items_n_check CHECK (n >= 0)",), outcomes=kept,
-    )
+    if words.pg:  # MariaDB adds one only while writes wait, which is refused
+        yield _serial(
+            words, "items", "n bigint NOT NULL", case="add_check",
+            operations=({"add_check": {"table": "items", "name": "items_n_check", "check": "n >= 0"}},),
+            old=plain, new=plain, after=("ALTER TABLE items ADD CONSTRAINT items_n_check CHECK (n >= 0)",), outcomes=kept,
+        )
     yield _serial(
         words, "items", "n bigint NOT NULL", case="add_index", operations=({"add_index": {"table": "items", "columns": ["n"], "name": "items_n_idx"}},),
         old=plain, new=plain, after=("CREATE INDEX items_n_idx ON items (n)",), outcomes=kept,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Brings a migration to a state as the module ``migration`` does, in a process that can be killed: it says "ready" when its work begins.
+"""Brings a migration to a state as the module ``migration`` does, in a process that can be killed: it says "ready" when it has the lock and begins.
 
     python engine.py '{"engine": "postgresql", "host": …, "spec": {…}, "name": "…", "target": "backfilled"}'
 """
@@ -17,7 +17,7 @@ import typing as t
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._migration import migrate
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import migrate, runner
 
 # The gate is tested by itself. The second look of the verification comes soon, since this is done a thousand times.
 REASON = "the test ground knows where its clients are"
@@ -36,9 +36,17 @@ def parameters(job: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return params
 
 
+class Runner(runner.Runner):
+    """The runner, which says when it begins."""
+
+    def run(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        print("ready", flush=True)
+        return super().run(*args, **kwargs)
+
+
 def main() -> None:
     job = json.loads(sys.argv[1])
-    print("ready", flush=True)
+    vars(migrate)["Runner"] = Runner
     try:
         result = migrate.run(parameters(job), bool(job.get("check_mode")))
     except SeamlessError as exc:

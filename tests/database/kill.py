@@ -2,10 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Drives one phase of a migration to its end, and kills whoever runs it on the way: SIGKILL at random moments, and then again from where it was."""
+"""Drives one phase of a migration to its end, and kills whoever runs it on the way: SIGKILL at random moments, and then again from where it was.
+
+A reader that comes and goes makes the migration wait for its locks now and then, so that it is killed there, too.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -13,8 +17,15 @@ import subprocess
 import time
 import typing as t
 
+from database.cases import Case
+from database.clients import FORK
+from database.servers import POSTGRESQL, Place
+
 READY = "ready"
-SHORTEST = 0.001
+EARLY = 0.15  # of the kills come before the work begins: while it connects and looks
+STARTING = 0.5  # seconds that this takes
+EXPECTED = 0.3  # seconds that a phase takes, as long as none was seen to its end
+READING, NOT_READING = 0.15, 0.3
 
 
 class Driven(t.Protocol):
@@ -24,37 +35,61 @@ class Driven(t.Protocol):
 
 
 class Killer:
-    """Spends *kills* over *phases*: each phase has its share, at moments that are drawn over the time that the phase takes."""
+    """Spends *kills* over *phases*: each phase has its share, at moments that are drawn over the time that the phase takes. *took* is learnt."""
 
-    def __init__(self, kills: int, phases: int, chance: random.Random) -> None:
-        self.left, self.phases, self.chance = kills, phases, chance
-        self.longest: dict[str, float] = {}
+    took: t.ClassVar[dict[str, float]] = {}
 
-    def drive(self, engine: Driven, target: str) -> list[str]:
-        """Take *engine* to *target*. Returns where it was killed: the phase and the milliseconds since it began to work."""
+    def __init__(self, kills: int, phases: int, chance: random.Random, kind: str = "") -> None:
+        self.left, self.phases, self.chance, self.kind = kills, phases, chance, kind
+
+    def drive(self, engine: Driven, target: str, where: t.Callable[[], str]) -> list[str]:
+        """Take *engine* to *target*. Returns where it was killed: the phase, the milliseconds since it began to work, and what *where* then says."""
         share = -(-self.left // self.phases) if self.phases else self.left
         self.phases -= 1
+        learnt = f"{self.kind} {target}"
         killed: list[str] = []
-        expected = 0.25
-        while len(killed) < share:
-            delay = self.chance.uniform(SHORTEST, expected)
+        while True:
             process = engine.begin(target)
             assert process.stdout is not None
-            line = process.stdout.readline()
-            if line.strip() != READY:
-                break
+            kill = len(killed) < share
+            early = kill and self.chance.random() < EARLY
+            ready = not early and process.stdout.readline().strip() == READY
             begun = time.monotonic()
-            try:
-                process.wait(delay)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-                killed.append(f"{target} +{delay * 1000:.0f} ms")
-                continue
-            # It was faster than that: the phase is over, or it failed, which the last run will say.
-            expected = max(SHORTEST * 10, (time.monotonic() - begun) / 2)
-            process.communicate()
-            break
-        self.left -= len(killed)
-        engine.end(engine.begin(target), target)
-        return killed
+            if kill and (early or ready):
+                delay = self.chance.uniform(0, STARTING if early else self.took.get(learnt, EXPECTED))
+                try:
+                    process.wait(delay)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.communicate()
+                    killed.append(f"{target} {'early ' if early else ''}+{delay * 1000:.0f} ms: {where()}")
+                    continue
+            engine.end(process, target)
+            if not killed:
+                self.took[learnt] = time.monotonic() - begun
+            self.left -= len(killed)
+            return killed
+
+
+def _read(place: Place, case: Case, stop: t.Any) -> None:
+    with place.connect("app", name="report") as session:
+        while not stop.is_set():
+            with contextlib.suppress(Exception):  # the table may have gone under its name
+                if place.engine == POSTGRESQL:
+                    session.rows(f"SELECT count(*), pg_sleep({READING}) FROM {case.old.table}")
+                else:
+                    session.rows(f"SELECT sleep({READING}) FROM {case.old.table} LIMIT 1")
+            stop.wait(NOT_READING)
+
+
+@contextlib.contextmanager
+def reader(place: Place, case: Case) -> t.Iterator[None]:
+    """Somebody who reads the table for a while, again and again."""
+    stop = FORK.Event()
+    process = FORK.Process(target=_read, args=(place, case, stop), daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        process.join()

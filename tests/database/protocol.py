@@ -27,11 +27,12 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from database import catalogs, checker
 from database.cases import Case
 from database.clients import Clients, Log
-from database.kill import Killer
+from database.kill import Killer, reader
 from database.servers import POSTGRESQL, Place, Servers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CLIENTS = 3
+KILLED_ROWS = 9000  # where the runner is killed: more work to be killed at
 STATEMENTS = 150  # that each client does before, between and after the phases
 PHASE_TIMEOUT = 120
 SHOWN = 6
@@ -137,9 +138,12 @@ class Protocol:
     def __init__(
         self, servers: Servers, case: Case, outcome: str, name: str, *, kills: int = 0, seed: int = 1, command: t.Sequence[str] = (), **more: t.Any
     ) -> None:
+        if kills:
+            case = dataclasses.replace(case, rows=KILLED_ROWS)
         self.servers, self.case, self.outcome, self.name = servers, case, outcome, name
         self.result = Result(case.name, case.engine, outcome)
-        self.killer = Killer(kills, {"contract": 4, "abort": 3, "restore": 5}[outcome], random.Random(f"{seed} {case.engine} {case.name} {outcome}"))
+        chance = random.Random(f"{seed} {case.engine} {case.name} {outcome}")
+        self.killer = Killer(kills, {"contract": 4, "abort": 3, "restore": 5}[outcome], chance, f"{case.engine} {case.name}")
         self.command, self.more = command, more
         self.logs: list[Log] = []
         self.running: dict[str, Clients] = {}
@@ -156,7 +160,8 @@ class Protocol:
             self.engine = Engine(place, self.case, **({"command": self.command} if self.command else {}), **self.more)
             self.place = place
             try:
-                self._protocol()
+                with reader(place, self.case) if self.killer.left else contextlib.nullcontext():
+                    self._protocol()
             except (Broken, RuntimeError) as exc:
                 self.result.wrong.append(str(exc))
             finally:
@@ -223,10 +228,20 @@ class Protocol:
     def _phase(self, target: str) -> None:
         begun = time.monotonic()
         try:
-            self.result.killed_in += self.killer.drive(self.engine, target)
+            self.result.killed_in += self.killer.drive(self.engine, target, self._ledger)
         finally:
             self.spans.append((target, begun, time.monotonic()))
             self.result.phases[target] = round(time.monotonic() - begun, 2)
+
+    def _ledger(self) -> str:
+        """Return what the ledger says of where the migration is."""
+        prefix = "seamless_rollout." if self.case.engine == POSTGRESQL else "seamless_rollout_"
+        with self.place.connect("root") as session:
+            try:
+                rows = session.rows(f"SELECT state, (SELECT count(*) FROM {prefix}step) FROM {prefix}migration")
+            except Exception:  # every driver has its own
+                return "no ledger"
+        return f"{rows[0][0]}, {rows[0][1]} steps done" if rows else "not begun"
 
     def _compare(self, when: str) -> None:
         found = checker.diverged(self.place, self.case)

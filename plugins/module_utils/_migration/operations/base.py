@@ -31,6 +31,11 @@ MARKER = "pg_catalog.current_setting('seamless_rollout.backfill', true)"
 _BINARY_EQUAL = re.compile(r"\s*(?:var)?char|\s*(?:tiny|medium|long)?text|\s*enum|\s*set\b|\s*(?:n|national )(?:var)?char|\s*json", re.IGNORECASE)
 _NO_EQUALITY = re.compile(r"\s*(?:pg_catalog\.)?(json|xml|point|line|lseg|box|path|polygon|circle)(?:\[\])*\s*$", re.IGNORECASE)
 _LENGTH = re.compile(r"\s*(?:character varying|varchar|character|char|bpchar)\s*(?:\(\s*\d+\s*\))?\s*$", re.IGNORECASE)
+_BOUND = {
+    "partition": "name the partitioned table",
+    "inheritance": "triggers don't go to the other tables, so do this by an sql operation",
+    "system versioning": "the server keeps its history in the old shape, so do this by an sql operation",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +128,13 @@ class Work:
             raise self.refuse(f"there is no table {name}. Is it spelled as the catalog has it, with its schema?")
         if table.is_view:
             raise self.refuse(f"{name} is a view: name the table under it.")
-        return table
+        return table if self.postgresql or self.server.mysql else with_json(table)
+
+    def reshapable(self, table: Table) -> None:
+        """Raise SeamlessError when *table* is one whose columns can't be changed by itself."""
+        for item in table.dependents:
+            if item.kind in _BOUND:
+                raise self.refuse(f"{table.name} has columns that are bound by {item.kind} ({item.name}): {_BOUND[item.kind]}.")
 
     def column(self, table: Table, name: str) -> Column:
         column = table.column(name)
@@ -134,6 +145,7 @@ class Work:
 
     def free(self, table: Table, name: str) -> str:
         """Return the column name *name* when it is not taken in *table* and not too long."""
+        self.reshapable(table)
         if self.cut(name) != name:
             raise self.refuse(
                 f"the name {name!r} is too long: {self.engine} takes {63 if self.postgresql else 64} {'bytes' if self.postgresql else 'characters'}."
@@ -204,6 +216,15 @@ class Work:
             return f"CAST({expression} AS {'text' if _LENGTH.match(type_) else type_})"
         target = cast_type(type_)
         return f"CAST({expression} AS {target})" if target else f"({expression})"
+
+
+def with_json(table: Table) -> Table:
+    """Return *table* with MariaDB's JSON columns as such: the catalog has them as a text with a check of the column's name, which only the word JSON makes again."""
+    checks = {item.name: item for item in table.dependents if item.kind == "check" and re.match(r"(CHECK \()?json_valid\(`", item.definition)}
+    json = {column.name for column in table.columns if column.name in checks and checks[column.name].columns == (column.name,)}
+    columns = tuple(dataclasses.replace(column, type="json", collation=None) if column.name in json else column for column in table.columns)
+    dependents = tuple(item for item in table.dependents if not (item.kind == "check" and item.name in json))
+    return dataclasses.replace(table, columns=columns, dependents=dependents)
 
 
 def parse_name(text: t.Any) -> Name | None:

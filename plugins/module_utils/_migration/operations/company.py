@@ -135,6 +135,7 @@ def after_using(work: Work, index: Index) -> str:
 
 def _refuse_column(work: Work, table: Table, name: str) -> None:
     column = work.column(table, name)
+    work.reshapable(table)
     if name in table.coming:
         raise work.refuse(f"{name} is made by an earlier operation of this migration: write the column as it shall be there, or make two migrations.")
     if any(index.primary and name in index.columns for index in table.indexes):

@@ -149,14 +149,14 @@ class Carried:
     def _columns(self, index: Index, moved: t.Mapping[str, str]) -> str:
         """Return the list of columns of *index*: from its definition where there is one, since it may have lengths and directions."""
         names = {column.name: self.work.q(moved.get(column.name, column.name)) for column in self.table.columns}
-        _before, bracket, rest = index.definition.partition("(")
-        if not bracket:
+        if not index.definition:
             return f"({', '.join(names[column] for column in index.columns)})"
         pieces, depth = [], 0
-        for piece in expressions.tokens(self.work.engine, bracket + rest):
+        for piece in expressions.tokens(self.work.engine, index.definition):
             depth += {"(": 1, ")": -1}.get(piece.text, 0)
-            pieces.append(piece.text)
-            if depth == 0:
+            if depth or pieces:
+                pieces.append(piece.text)
+            if pieces and not depth:
                 break
         # A length after a column looks like a call: `a`(10). Only quoted names are columns here.
         text = "".join(pieces)

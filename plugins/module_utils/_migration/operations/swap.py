@@ -189,4 +189,4 @@ def _mariadb(sync: Sync) -> Plan:
 
 
 def _hidden(work: Work, table: Table, column: str, type_: str) -> str:
-    return mariadb.column_there(work, table.name, column, column_type=type_)
+    return mariadb.column_there(work, table.name, column, column_type="longtext" if type_ == "json" and not work.server.mysql else type_)

@@ -73,8 +73,7 @@ def column_sql(work: Work, column: Column) -> str:
     """Return *column* as ADD COLUMN takes it during the roll: nullable and with no default, or an old INSERT would be taken for a new one."""
     collate = ""
     if column.collation and column.collation != "default":
-        quoted = '"' in column.collation
-        collate = f" COLLATE {column.collation if quoted else work.q(column.collation)}"
+        collate = f" COLLATE {column.collation}"
     return f"{work.q(column.name)} {column.type}{collate}"
 
 

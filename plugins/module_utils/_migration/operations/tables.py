@@ -33,6 +33,9 @@ def rename_table(work: Work) -> Plan:
         raise work.refuse(f"to is {new}, in another schema than {table.name}: only the name can change. Leave the schema out.")
     if new in work.tables or work.cut(new.name) != new.name:
         raise work.refuse(f"to is {new}: {'there is something of that name already' if new in work.tables else 'that name is too long'}. Choose another.")
+    views = [item.name for item in table.dependents if item.kind == "view"]
+    if views and not work.postgresql:
+        raise work.refuse(f"the view {', '.join(views)} is over {table.name}, and views don't follow when a table gets another name here: drop it first.")
     if table.partitioned and work.postgresql:
         raise work.refuse(f"{table.name} is partitioned: rename it in a maintenance window.")
     return _rename_postgresql(work, table, new) if work.postgresql else _rename_mariadb(work, table, new)

@@ -238,7 +238,7 @@ fills:
   elements: dict
 rows:
   description:
-    - How many rows were changed in all.
+    - How many rows the backfills changed, with those of earlier runs that were cut off.
   returned: success
   type: int
 notices:

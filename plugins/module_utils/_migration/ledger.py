@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
@@ -62,8 +63,15 @@ class Ledger:
         """Make the ledger's tables where they are missing. Returns whether any was. Call it under the migration lock."""
         if self.exists():
             return False
-        for statement in self.dialect.CREATE:
-            self.db.execute(statement)
+        for attempt in range(3):
+            try:
+                for statement in self.dialect.CREATE:
+                    self.db.execute(statement)
+                break
+            except SeamlessError:  # the runner of another application makes them at this moment: IF NOT EXISTS does not see that
+                if attempt == 2:
+                    raise
+                time.sleep(0.3)
         return True
 
     # Migrations
@@ -175,9 +183,7 @@ class Ledger:
     def failed(self, migration_id: int, run_id: str, error: str) -> None:
         """Note why the last run stopped. The state stays: it says what is certainly in the database."""
         with self._together():
-            self.db.execute(
-                f"UPDATE {self._t('migration')} SET last_error = %s, updated_at = {self.dialect.NOW} WHERE id = %s", (error[:4000], migration_id)
-            )
+            self.db.execute(f"UPDATE {self._t('migration')} SET last_error = %s WHERE id = %s", (error[:4000], migration_id))
             self.event(migration_id, run_id, "failed", {"error": error[:4000]})
 
     def pause(self, migration_id: int, who: str | None) -> None:
@@ -310,4 +316,3 @@ class Ledger:
             f"INSERT INTO {self._t('event')} (at, run_id, migration_id, what, detail) VALUES ({self.dialect.NOW}, %s, %s, %s, {self.dialect.JSON})",
             (run_id, migration_id, what, None if detail is None else json.dumps(detail)),
         )
-

@@ -209,7 +209,7 @@ def _mariadb(db: Database, spec: Spec, plans: t.Sequence[Plan], dummy: t.Mapping
         )
     if triggers and not _granted(db, grants, "TRIGGER"):
         found.problems.append(f"This user lacks TRIGGER on {db.default_schema}: GRANT TRIGGER ON `{db.default_schema}`.* TO it.")
-    for right in ("ALTER", "CREATE", "DROP"):
+    for right in ("ALTER", "CREATE", "DROP", "REFERENCES"):
         if not _granted(db, grants, right):
             found.problems.append(f"This user lacks {right} on {db.default_schema}: GRANT {right} ON `{db.default_schema}`.* TO it.")
     wsrep = db.rows("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'")

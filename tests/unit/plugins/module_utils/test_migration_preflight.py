@@ -1,0 +1,110 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing as t
+
+import pytest
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import described, migrate, preflight, runner
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger_records import FillRecord, Gate
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Check, Column, Fill, Index, Name, Plan, Step, Table
+
+USERS = Name("public", "users")
+TABLE = Table(USERS, (Column("id", "bigint", False), Column("name", "text", True, "'x'")), (Index("users_pkey", ("id",), True, True),), rows=100_000)
+PLAN = Plan(
+    "rename_column",
+    (USERS,),
+    expand=(Step("columns", ("ALTER TABLE users ADD COLUMN b text",), (USERS,)),),
+    backfill=(Fill(USERS, ("id",), "b = a", "b IS NULL"),),
+    validate=(Step("validate", ("ALTER TABLE users VALIDATE CONSTRAINT c",), transaction=False),),
+)
+
+
+@pytest.mark.parametrize(
+    ("grants", "expected"),
+    [
+        (["GRANT USAGE ON *.* TO `u`@`%`"], False),
+        (["GRANT ALL PRIVILEGES ON *.* TO `u`@`%`"], True),
+        (["GRANT SELECT, TRIGGER ON *.* TO `u`@`%`"], True),
+        (["GRANT USAGE ON *.* TO `u`", "GRANT ALL PRIVILEGES ON `shop`.* TO `u`"], True),
+        (["GRANT USAGE ON *.* TO `u`", "GRANT SELECT ON `shop`.* TO `u`"], False),
+        (["GRANT USAGE ON *.* TO `u`", "GRANT ALL PRIVILEGES ON `other`.* TO `u`"], False),
+        (["GRANT USAGE ON *.* TO `u`", "GRANT ALL PRIVILEGES ON `sh%`.* TO `u`"], True),
+        (["GRANT `role` TO `u`", "GRANT USAGE ON *.* TO `u`"], True),
+    ],
+)
+def test_what_a_user_may_is_read_from_its_grants(grants: list[str], expected: bool) -> None:
+    db = t.cast("t.Any", types.SimpleNamespace(default_schema="shop"))
+    assert preflight._granted(db, grants, "TRIGGER") is expected
+
+
+def test_all_problems_are_told_at_once() -> None:
+    found = preflight.Findings(problems=["One.", "Two."])
+    with pytest.raises(SeamlessError, match="Migration m can't start: One. Two.") as refused:
+        found.insist("m")
+    assert refused.value.details["problems"] == ["One.", "Two."]
+    preflight.Findings(warnings=["Three."]).insist("m")
+
+
+def test_a_check_is_prepared_counted_and_sampled() -> None:
+    said: list[str] = []
+    db = t.cast(
+        "t.Any",
+        types.SimpleNamespace(execute=said.append, value=lambda sql: said.append(sql) or 2, rows=lambda sql: said.append(sql) or [(1, None)]),
+    )
+    found = runner.failing(db, [("keys", Check("keys", "SELECT 2", "SELECT id", ("CREATE f",)))])
+    assert said == ["CREATE f", "SELECT 2", "SELECT id LIMIT 5"]
+    assert runner.told(found) == "keys: 2 rows, such as (1, None)"
+
+
+def test_a_plan_is_shown_with_sql_locks_rows_and_time() -> None:
+    steps = described.described([PLAN], {USERS: TABLE}, "postgresql")
+    assert [(step["phase"], step["lock_mode"].split(",")[0]) for step in steps] == [
+        ("expand", "ACCESS EXCLUSIVE"),
+        ("backfill", "the rows of a batch (10"),
+        ("validate", "SHARE UPDATE EXCLUSIVE"),
+    ]
+    assert (steps[1]["rows"], steps[1]["seconds"]) == (100_000, 2.0)
+    text = described.text(steps)
+    assert text.startswith("-- expand\n--   1. rename_column: columns, locks public.users (ACCESS EXCLUSIVE, in one transaction)\n")
+    assert "ALTER TABLE users ADD COLUMN b text;\n" in text
+
+
+def test_the_catalog_is_shown_for_a_diff() -> None:
+    assert described.catalog([TABLE]) == (
+        "table public.users\n  column id bigint NOT NULL\n  column name text DEFAULT 'x'\n  unique index users_pkey (id)\n"
+    )
+
+
+def test_rows_of_the_ledger_are_read_as_they_were_written() -> None:
+    record = FillRecord("backfill", 1, [7, {"hex": "00ff"}], False, 500, 400, 9000, 1000, 1.5, "paused by bob")
+    assert FillRecord.read((*record.written(), 12.5)) == dataclasses.replace(record, updated_at=12.5)
+    assert Gate.read((3, 1, 1, '{"hosts": 2}', "10.5", 4)) == Gate(3, 1, True, {"hosts": 2}, 10.5, 4.0)
+
+
+DROP = {"app": "shop", "release": "1", "operations": [{"drop_table": {"table": "t"}}]}
+
+
+def params(**changes: t.Any) -> dict[str, t.Any]:
+    return {**{name: option.get("default") for name, option in migrate.ARGUMENT_SPEC.items()}, "login_db": "shop", **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "Neither src nor spec is set"),
+        ({"app": "shop"}, "Neither src nor spec is set"),
+        ({"src": "m.yml"}, "src: m.yml was not read"),
+        ({"spec": {"app": "shop"}}, "name is ''"),
+        ({"spec": DROP, "name": "m", "app": "blog"}, "app is blog, and migration m is of shop"),
+        ({"spec": DROP, "name": "m", "config_file": "x"}, "config_file is 'x'"),
+    ],
+)
+def test_what_can_not_be_is_refused_before_the_database_is_asked(changes: dict[str, t.Any], said: str) -> None:
+    with pytest.raises(SeamlessError, match=said):
+        migrate.run(params(**changes), False)

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -48,13 +49,14 @@ class Writes(t.NamedTuple):
 
 
 class Filled(t.NamedTuple):
-    """A backfill under clients. In milliseconds *quiet* and *during*, the clients' p99, and their longest; in seconds *batches*, and *one* UPDATE instead."""
+    """A backfill. In milliseconds the clients' p99 before it (*quiet*) and *during* it, and their longest statement; in seconds how long it took *loaded*
+    (with the clients) and *alone*, and *one* UPDATE alone, which with clients would stop them until its end."""
 
     quiet: float
     during: float
     longest: float
-    longest_of_one: float
-    batches: float
+    loaded: float
+    alone: float
     one: float
 
     @property
@@ -63,7 +65,7 @@ class Filled(t.NamedTuple):
 
     @property
     def time_ratio(self) -> float:
-        return round(self.batches / self.one, 2)
+        return round(self.alone / self.one, 2)
 
 
 def plain_case(engine: str, **changes: t.Any) -> Case:
@@ -147,46 +149,48 @@ def p99(logs: t.Iterable[Log], begin: float, end: float) -> tuple[float, float]:
 
 
 def backfill(servers: Servers, engine: str, rows: int = ROWS) -> Filled:
-    """Fill in *rows* rows under three old clients: as we do, and on a copy in one UPDATE, through the same triggers."""
-    place, case = million(servers, engine, "fill_batches", rows)
-    work = Engine(place, case)
-    work.job["spec"] = {key: value for key, value in case.spec.items() if key != "limits"}
-    try:
-        work.end(work.begin("expanded"), "expanded")
+    """Fill in *rows* rows as we do, under three old clients and alone, and on another copy in one UPDATE, through the same triggers."""
+    with _expanded(servers, engine, rows) as (place, case, work):
         clients = Clients(place, case, "old", 3, first=1).start()
         clients.wait(100)
         quiet = time.monotonic()
         time.sleep(QUIET)
         begun = time.monotonic()
-        text = work.end(work.begin("backfilled"), "backfilled")
-        ended = time.monotonic()
+        loaded = _filled(work)
         logs = clients.stop()
-    finally:
-        servers.drop(place)
-    fill = json.loads(text.strip().splitlines()[-1])["fills"][0]
     # What comes after the backfill (the validation, the verification) is none of it.
-    during, longest = p99(logs, begun, min(ended, begun + fill["seconds"] + 0.5))
-    place, case = million(servers, engine, "fill_one", rows)
-    work = Engine(place, case)
+    during, longest = p99(logs, begun, begun + loaded + 0.5)
+    with _expanded(servers, engine, rows) as (place, case, work):
+        alone = _filled(work)
+    with _expanded(servers, engine, rows) as (place, case, work), place.connect("owner") as session:
+        before = time.monotonic()
+        if engine == POSTGRESQL:
+            with session.transaction():
+                session.run("SET LOCAL seamless_rollout.backfill = 'on'")
+                session.run("UPDATE users SET full_name = name WHERE full_name IS NULL")
+        else:
+            session.script("SET @seamless_backfill = 1", "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            session.run("UPDATE users SET full_name = name, stamp = stamp WHERE full_name IS NULL")
+        one = round(time.monotonic() - before, 2)
+    return Filled(p99(logs, quiet, begun)[0], during, longest, loaded, alone, one)
+
+
+@contextlib.contextmanager
+def _expanded(servers: Servers, engine: str, rows: int) -> t.Iterator[tuple[Place, Case, Engine]]:
+    place, case = million(servers, engine, "fill", rows)
     try:
+        work = Engine(place, case)
+        work.job["spec"] = {key: value for key, value in case.spec.items() if key != "limits"}
         work.end(work.begin("expanded"), "expanded")
-        clients = Clients(place, case, "old", 3, first=1).start()
-        clients.wait(100)
-        with place.connect("owner") as session:
-            before = time.monotonic()
-            if engine == POSTGRESQL:
-                with session.transaction():
-                    session.run("SET LOCAL seamless_rollout.backfill = 'on'")
-                    session.run("UPDATE users SET full_name = name WHERE full_name IS NULL")
-            else:
-                session.script("SET @seamless_backfill = 1", "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                session.run("UPDATE users SET full_name = name, stamp = stamp WHERE full_name IS NULL")
-            after = time.monotonic()
-        clients.stopping.set()
-        ones = clients.stop()
+        yield place, case, work
     finally:
         servers.drop(place)
-    return Filled(p99(logs, quiet, begun)[0], during, longest, p99(ones, before, after)[1], fill["seconds"], round(after - before, 2))
+
+
+def _filled(work: Engine) -> float:
+    """Return the seconds of the backfill."""
+    text = work.end(work.begin("backfilled"), "backfilled")
+    return float(json.loads(text.strip().splitlines()[-1])["fills"][0]["seconds"])
 
 
 def stalls(servers: Servers, engine: str) -> list[Met]:

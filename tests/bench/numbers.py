@@ -242,11 +242,11 @@ def migration_writes() -> list[Row]:
 
 
 def migration_backfill() -> list[Row]:
-    """A backfill of a million rows: the clients' p99 to that before it, and its time to that of one UPDATE."""
+    """A backfill of a million rows: the clients' p99 to that before it, and its time (without clients) to that of one UPDATE."""
     rows = []
     for engine in ENGINES:
         found = migrations.measure(engine, ["backfill"])["backfill"]
-        value = f"p99 {found.p99_ratio} x ({found.during} / {found.quiet} ms), time {found.time_ratio} x ({found.batches} / {found.one} s)"
+        value = f"p99 {found.p99_ratio} x ({found.during} / {found.quiet} ms), time {found.time_ratio} x ({found.alone} / {found.one} s)"
         rows.append(Row(f"migration_backfill_{engine}", value, "p99 <= 2 x, time <= 1.3 x", found.p99_ratio <= 2 and found.time_ratio <= 1.3))
     return rows
 

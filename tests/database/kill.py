@@ -35,17 +35,22 @@ class Driven(t.Protocol):
 
 
 class Killer:
-    """Spends *kills* over *phases*: each phase has its share, at moments that are drawn over the time that the phase takes. *took* is learnt."""
+    """Spends *kills* over *phases*: each has a share that is drawn, at moments that are drawn over the time that the phase takes, which is learnt.
+
+    What a phase doesn't spend, since it was done too soon, is the next one's.
+    """
 
     took: t.ClassVar[dict[str, float]] = {}
 
     def __init__(self, kills: int, phases: int, chance: random.Random, kind: str = "") -> None:
-        self.left, self.phases, self.chance, self.kind = kills, phases, chance, kind
+        self.chance, self.kind = chance, kind
+        drawn = chance.choices(range(phases), k=kills)
+        self.shares = [drawn.count(phase) for phase in range(phases)]
+        self.over = 0
 
     def drive(self, engine: Driven, target: str, where: t.Callable[[], str]) -> list[str]:
         """Take *engine* to *target*. Returns where it was killed: the phase, the milliseconds since it began to work, and what *where* then says."""
-        share = -(-self.left // self.phases) if self.phases else self.left
-        self.phases -= 1
+        share = self.over + (self.shares.pop(0) if self.shares else 0)
         learnt = f"{self.kind} {target}"
         killed: list[str] = []
         while True:
@@ -67,7 +72,7 @@ class Killer:
             engine.end(process, target)
             if not killed:
                 self.took[learnt] = time.monotonic() - begun
-            self.left -= len(killed)
+            self.over = share - len(killed)
             return killed
 
 

@@ -160,7 +160,7 @@ class Protocol:
             self.engine = Engine(place, self.case, **({"command": self.command} if self.command else {}), **self.more)
             self.place = place
             try:
-                with reader(place, self.case) if self.killer.left else contextlib.nullcontext():
+                with reader(place, self.case) if any(self.killer.shares) else contextlib.nullcontext():
                     self._protocol()
             except (Broken, RuntimeError) as exc:
                 self.result.wrong.append(str(exc))

@@ -137,18 +137,18 @@ class Place(t.NamedTuple):
 
 
 class Servers(Fleet):
-    """Both servers, or those of *engines*, on one container host."""
+    """Both servers, or those of *engines*, on one container host; beside it *web* hosts of an application and *lb* balancers."""
 
-    def __init__(self, engines: t.Sequence[str] = ENGINES, *, prefix: str | None = None) -> None:
-        super().__init__(web=0, lb=0, db=1, prefix=prefix)
+    def __init__(self, engines: t.Sequence[str] = ENGINES, *, prefix: str | None = None, web: int = 0, lb: int = 0) -> None:
+        super().__init__(web=web, lb=lb, db=1, prefix=prefix)
         self.engines = engines
 
     def up(self) -> None:
         super().up()
         for engine in self.engines:
-            self._start_server(engine)
+            self.start_server(engine)
 
-    def _start_server(self, engine: str) -> None:
+    def start_server(self, engine: str) -> None:
         if engine == POSTGRESQL:
             self.put(HOST, "/etc/postgresql/15/main/conf.d/ground.conf", POSTGRESQL_CONF)
             self.shell(HOST, "cat >> /etc/postgresql/15/main/pg_hba.conf", data=b"host all all 0.0.0.0/0 scram-sha-256\n")

@@ -140,7 +140,8 @@ class Fleet:
         self.down()
 
     def up(self) -> None:
-        for hosts, recipe in (([*self.web, *self.lb], []), (self.db, ["database"])):
+        # An application with a database needs its drivers.
+        for hosts, recipe in ((self.lb if self.db else [*self.web, *self.lb], []), ([*self.web, *self.db] if self.db else [], ["database"])):
             if hosts:
                 image = run(os.path.join(REPO, "tests", "tools", "image.sh"), *recipe, timeout=600).strip().splitlines()[-1]
                 self.images.update(dict.fromkeys(hosts, image))
@@ -152,6 +153,12 @@ class Fleet:
             list(pool.map(self.wait_ready, self.hosts))
             list(pool.map(self._configure_haproxy, self.lb))
         self._write_inventory()
+
+    def attach(self) -> None:
+        """Know the addresses of a fleet that another process started."""
+        with open(self.inventory, encoding="utf-8") as file:
+            groups = json.load(file)["all"]["children"].values()
+        self.addresses = {host: own["ansible_host"] for group in groups for host, own in group["hosts"].items()}
 
     def _network(self) -> None:
         """Take a free /26 of the documentation networks; a file lock keeps two fleets from taking the same."""
@@ -311,13 +318,14 @@ def main() -> None:
     parser.add_argument("--prefix", default="fleet")
     parser.add_argument("--web", type=int, default=3)
     parser.add_argument("--lb", type=int, default=1)
+    parser.add_argument("--db", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.verb == "clean":
         names = run(ENGINE, "ps", "--all", "--format", "{{.Names}}").split() + run(ENGINE, "network", "ls", "--format", "{{.Name}}").split()
         for prefix in sorted({"-".join(name.split("-")[:2]) for name in names if name.startswith(PREFIX)}):
             remove(prefix)
         return
-    fleet = Fleet(arguments.web, arguments.lb, prefix=arguments.prefix)
+    fleet = Fleet(arguments.web, arguments.lb, arguments.db, prefix=arguments.prefix)
     if arguments.verb == "down":
         fleet.down()
         return

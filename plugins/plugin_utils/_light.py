@@ -76,7 +76,7 @@ def code_archive(*, database: bool = False) -> tuple[str, bytes]:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("run.py", (2026, 1, 1, 0, 0, 0)), _RUNNER)
-        for directory, subdirectories, names in sorted(os.walk(root)):
+        for directory, subdirectories, names in os.walk(root):
             subdirectories[:] = sorted(name for name in subdirectories if database or name != _operations.DATABASE)
             for name in sorted(names):
                 if not name.endswith(".py") or name == "_module.py":

@@ -27,9 +27,19 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
 
 SCHEMA = "seamless_rollout"  # PostgreSQL: holds the functions and sequences that a migration makes
 MARKER = "pg_catalog.current_setting('seamless_rollout.backfill', true)"
+MARKED = f"{MARKER} OPERATOR(pg_catalog.=) 'on'"
 
 _BINARY_EQUAL = re.compile(r"\s*(?:var)?char|\s*(?:tiny|medium|long)?text|\s*enum|\s*set\b|\s*(?:n|national )(?:var)?char|\s*json", re.IGNORECASE)
 _NO_EQUALITY = re.compile(r"\s*(?:pg_catalog\.)?(json|xml|point|line|lseg|box|path|polygon|circle)(?:\[\])*\s*$", re.IGNORECASE)
+_BUILTIN = re.compile(
+    r"""\s*(?:pg_catalog\.)?(?:
+      (?:small|big)?int(?:eger|2|4|8)?|bool(?:ean)?|real|float[48]?(?:\(\d+\))?|double\ precision|(?:numeric|decimal)(?:\s*\([\d, -]+\))?
+      |(?:character\ varying|varchar|character|char|bpchar|bit\ varying|bit|varbit)(?:\s*\(\d+\))?|"char"
+      |text|name|date|uuid|bytea|jsonb|inet|cidr|macaddr8?|money|oid|tsvector|tsquery|pg_lsn|xid8?|reg\w+
+      |(?:time|timestamp)(?:tz)?(?:\s*\(\d\))?(?:\ with(?:out)?\ time\ zone)?|interval(?:\b[^.]*)?|(?:int[48]|num|ts|tstz|date)(?:multi)?range
+    )\s*$""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _LENGTH = re.compile(r"\s*(?:character varying|varchar|character|char|bpchar)\s*(?:\(\s*\d+\s*\))?\s*$", re.IGNORECASE)
 _BOUND = {
     "partition": "name the partitioned table",
@@ -203,12 +213,30 @@ class Work:
         if self.postgresql:
             if _NO_EQUALITY.match(column.type):
                 left, right = f"({left})::text", f"({right})::text"
+            elif not builtin(column.type):
+                return f"pg_catalog.record_image_ne(ROW({left}), ROW({right}))"
             elif column.collation and column.collation != "default":
                 left, right = f'({left}) COLLATE "C"', f'({right}) COLLATE "C"'
             return f"{left} IS DISTINCT FROM {right}"
         if _BINARY_EQUAL.match(column.type):
             left, right = (f"CAST({f'CAST({side} AS CHAR)' if query else side} AS BINARY)" for side in (left, right))
         return f"NOT ({left} <=> {right})"
+
+    def changed(self, column: Column) -> str:
+        """Return the condition, in a trigger, that *column* is another than before.
+
+        On PostgreSQL byte by byte: this works for every type, and for none needs an operator that the writer's search_path would have to have.
+        """
+        new, old = f"NEW.{self.q(column.name)}", f"OLD.{self.q(column.name)}"
+        return f"pg_catalog.record_image_ne(ROW({new}), ROW({old}))" if self.postgresql else self.differ(new, old, column)
+
+    def given(self, column: Column) -> str | None:
+        """Return the condition, in an INSERT trigger, that *column* was given a value; None where its default can't be told from one."""
+        new, default = f"NEW.{self.q(column.name)}", default_of(column)
+        if default is None:
+            return f"{new} IS NOT NULL"
+        known = constant(self, default) and (not self.postgresql or builtin(column.type))
+        return self.differ(new, default, column) if known else None
 
     def cast(self, expression: str, type_: str) -> str:
         """Return *expression* in the type *type_* as an assignment would give it, as near as the engine lets a query come to that."""
@@ -219,7 +247,7 @@ class Work:
 
 
 def with_json(table: Table) -> Table:
-    """Return *table* with MariaDB's JSON columns as such: the catalog has them as a text with a check of the column's name, which only the word JSON makes again."""
+    """Return *table* with MariaDB's JSON columns as such: the catalog has a text with a check of the column's name, which only the word JSON makes again."""
     checks = {item.name: item for item in table.dependents if item.kind == "check" and re.match(r"(CHECK \()?json_valid\(`", item.definition)}
     json = {column.name for column in table.columns if column.name in checks and checks[column.name].columns == (column.name,)}
     columns = tuple(dataclasses.replace(column, type="json", collation=None) if column.name in json else column for column in table.columns)
@@ -262,6 +290,8 @@ def type_sql(work: Work, text: str) -> str:
         )
     if words & {"serial", "bigserial", "smallserial", "serial4", "serial8"}:
         raise work.refuse(f"type is {text!r}: use an integer type with a default such as nextval('my_sequence').")
+    if work.postgresql and "." not in text and not builtin(text) and not _NO_EQUALITY.match(text):
+        raise work.refuse(f"type is {text!r}, which is none of the server's own: write it with its schema, such as public.{text}, for triggers know no other.")
     return text.strip()
 
 
@@ -281,6 +311,11 @@ def constant(work: Work, expression: str) -> bool:
         and pieces[1].text == "::"
         and all(piece.kind in ("word", "quoted", "number") or piece.text in ("::", ".", ",", "(", ")", "[", "]") for piece in pieces[1:])
     )
+
+
+def builtin(type_: str) -> bool:
+    """Say whether PostgreSQL's *type_* is one of its own, with an = of its own: names of others depend on the search_path."""
+    return bool(_BUILTIN.match(re.sub(r"(\[\])+$", "", type_.strip())))
 
 
 def cast_type(type_: str) -> str | None:

@@ -159,8 +159,8 @@ def _drop_postgresql(work: Work, table: Table, column: Column, names: list[str],
     members = company(work, table, [column.name], {}, plain=False, gone=True)
     objects, later, carried = sync_pg.Objects(work, table), sync_pg.Objects(work, table, "_q", canary=False), pg.Carried(work, table, members)
     text = work.using(down, names, "NEW.") if down is not None else ""
-    given = f"NEW.{q} IS NOT NULL AND ({_written(work, column)})"
-    changed = work.differ(f"NEW.{q}", f"OLD.{q}", column)
+    given = f"NEW.{q} IS NOT NULL AND ({work.given(column) or 'FALSE'})"
+    changed = work.changed(column)
     lines = [
         *(
             [f"IF TG_OP = 'UPDATE' THEN\n    IF {changed} THEN{objects.count()} END IF;", f"ELSIF {given} THEN\n   {objects.count()}\n  END IF;"]
@@ -201,20 +201,12 @@ def _drop_postgresql(work: Work, table: Table, column: Column, names: list[str],
     )
 
 
-def _written(work: Work, column: Column) -> str:
-    """Return the condition, in an INSERT trigger, that the column was given a value of its own."""
-    new, default = f"NEW.{work.q(column.name)}", default_of(column)
-    if default is None:
-        return f"{new} IS NOT NULL"
-    return work.differ(new, default, column) if constant(work, default) else "FALSE"
-
-
 def _drop_mariadb(work: Work, table: Table, column: Column, names: list[str], down: str | None) -> Plan:
     name, q = table.name, work.q(column.name)
     members = company(work, table, [column.name], {}, plain=False, gone=True)
     objects, carried = sync_mariadb.Objects(work, table), mariadb.Carried(work, table, members)
     filled = f"SET NEW.{q} = {work.using(down, names, 'NEW.')};" if down is not None else ""
-    written, changed = _written(work, column), work.differ(f"NEW.{q}", f"OLD.{q}", column)
+    written, changed = work.given(column) or "FALSE", work.changed(column)
     count = objects.count()
     made: list[Step] = []
     if count:

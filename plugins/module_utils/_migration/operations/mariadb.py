@@ -151,7 +151,8 @@ class Carried:
         names = {column.name: self.work.q(moved.get(column.name, column.name)) for column in self.table.columns}
         if not index.definition:
             return f"({', '.join(names[column] for column in index.columns)})"
-        pieces, depth = [], 0
+        pieces: list[str] = []
+        depth = 0
         for piece in expressions.tokens(self.work.engine, index.definition):
             depth += {"(": 1, ")": -1}.get(piece.text, 0)
             if depth or pieces:

@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Column, Plan, Table
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import sync_mariadb, sync_postgresql
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, default_of, type_sql
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, builtin, default_of, type_sql
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.company import company
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.swap import swap
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import Sync
@@ -48,6 +48,10 @@ def _given(work: Work, key: str, source: str, type_: str, table: Table, allowed:
     value = work.values.get(key)
     if value is not None:
         return work.expression(value, allowed, table)
+    if work.postgresql and not builtin(type_) and "." not in type_:
+        raise work.refuse(
+            f"{key}: the type {type_} is none of the server's own, so a cast to it can't be written by itself: give {key} with the type's schema."
+        )
     return work.cast(work.q(source), type_) if work.postgresql else work.q(source)
 
 

@@ -70,7 +70,7 @@ def _postgresql(sync: Sync) -> Plan:
     forward = objects.create(f"BEGIN\n  {sync_pg.assigned(work, sync.ups('NEW.'))}\n  RETURN NEW;\nEND")
     # In the quarantine the new type has the column's name, and the old type the quarantined one.
     down = expressions.rewritten(work.engine, sync.down[old.name], {shadow.name: f"NEW.{column}"})
-    changed = work.differ(f"NEW.{column}", f"OLD.{column}", shadow)
+    changed = work.changed(old)
     backward = later.create(
         f"BEGIN\n  IF TG_OP = 'UPDATE' AND NOT ({changed}) THEN RETURN NEW; END IF;\n  BEGIN\n    NEW.{away} := {down};\n"
         f"  EXCEPTION WHEN {_DATA} THEN\n    NEW.{away} := NULL;\n  END;\n  RETURN NEW;\nEND"

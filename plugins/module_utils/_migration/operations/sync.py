@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import expressions
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Check, Column, Table
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, constant, default_of
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, default_of
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.company import Company
 
 
@@ -50,8 +50,7 @@ class Sync:
 
     def changed(self, columns: t.Iterable[Column]) -> str:
         """Return the condition that one of *columns* is another than before, in a trigger."""
-        work = self.work
-        return " OR ".join(work.differ(f"NEW.{work.q(column.name)}", f"OLD.{work.q(column.name)}", column) for column in columns)
+        return " OR ".join(map(self.work.changed, columns))
 
     def empty(self, prefix: str = "") -> str:
         """Return the condition that no new column has a value: the row was written by old code."""
@@ -59,16 +58,7 @@ class Sync:
 
     def given(self) -> str:
         """Return the condition, in an INSERT trigger, that an old column was given a value: what tells a write of old code from one that left all out."""
-        work = self.work
-        parts = []
-        for column in self.old:
-            new = f"NEW.{work.q(column.name)}"
-            default = default_of(column)
-            if default is not None and constant(work, default):
-                parts.append(work.differ(new, default, column))
-            elif default is None:
-                parts.append(f"{new} IS NOT NULL")
-        return " OR ".join(parts)
+        return " OR ".join(part for part in map(self.work.given, self.old) if part)
 
     def defaults(self) -> dict[str, str]:
         """Return the defaults of the new columns: up() of the old ones' defaults. A column that comes to nothing has none."""

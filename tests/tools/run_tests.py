@@ -21,7 +21,9 @@ PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--dur
 FAST = {
     "ruff": ["ruff", "check", "."],
     "mypy plugins": ["mypy", "build/tree/ansible_collections/seamless/rollout/plugins"],
-    "mypy tests": ["mypy", "tests/fleet", "tests/demo", "tests/tools", "tests/bench", "tests/faults", "tests/integration/balancer", "tests/database", "tests/adapters"],
+    "mypy tests": [
+        "mypy", "tests/fleet", "tests/demo", "tests/tools", "tests/bench", "tests/faults", "tests/integration/balancer", "tests/database", "tests/adapters",
+    ],
     "unit": [*PYTEST, "tests/unit"],
 }
 MESSAGE = 1500  # characters of a failure that the summary repeats, of its message and of its end

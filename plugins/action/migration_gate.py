@@ -31,6 +31,8 @@ class ActionModule(LightAction):
         for name in ("hosts", "floor_failed"):
             if params[name] is not None:
                 raise AnsibleActionFail(f"{name} is set: what hosts say is asked of them and can't be given.")
+        if params["raise_floor"] and not params["name"]:
+            raise AnsibleActionFail("raise_floor is true and name is not set: the floor is made of migrations, so name one.")
         fleet = Fleet(self, params, task_vars)
         check_patterns(fleet)
         params["groups"] = fleet.patterns
@@ -43,7 +45,8 @@ class ActionModule(LightAction):
         answer["changed"] = any(bool(item.get("changed")) for item in floor.values())
         answer["floor"] = sorted(host for host, item in floor.items() if not item.get("failed"))
         if answer["weak"]:
-            answer["warnings"] = [f"The gate of {answer['migration']} could not see well: {text}" for text in answer["weak"]] if answer["passed"] else []
+            what = answer["migration"] or f"release {answer['release']}"
+            answer["warnings"] = [f"The gate of {what} could not see well: {text}" for text in answer["weak"]] if answer["passed"] else []
         if not answer["passed"] and params["must_pass"]:
             answer["failed"] = True
         return answer
@@ -66,7 +69,7 @@ class ActionModule(LightAction):
                 if answer["pending"] is None or answer["pending"] > left:
                     return answer, reports
                 if not told:
-                    self._display.display(f"{answer['migration']}: {'; '.join(answer['missing'])}; waits")
+                    self._display.display(f"{answer['migration'] or answer['release']}: {'; '.join(answer['missing'])}; waits")
                     told = True
                 stale = True
                 # For its canaries the module waits by itself.

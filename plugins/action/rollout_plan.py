@@ -11,6 +11,7 @@ from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _migrations
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables, rollout_facts
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan_text import refusal_public
@@ -29,13 +30,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         task_vars = task_vars or {}
         dummy, args = self.validate_argument_spec(
             {
-                "step": {"type": "str", "required": True, "choices": ["read", "plan"]},
+                "step": {"type": "str", "required": True, "choices": ["read", "plan", "database"]},
                 "mode": {"type": "str", "default": "release", "choices": MODES},
                 "balancers": {"type": "list", "elements": "dict", "default": []},
                 "show_only": {"type": "bool", "default": False},
             }
         )
         variables = HostVariables(self, task_vars)
+        if args["step"] == "database":
+            return {**result, **self._database(variables, task_vars)}
         planner = Planner(variables, check_mode=bool(self._task.check_mode), show_only=args["show_only"], forks=int(context.CLIARGS.get("forks") or 0))
         as_json = variables.get(str(task_vars["inventory_hostname"]), "rollout_plan_format") == "json"
         try:
@@ -52,6 +55,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleActionFail(str(exc)) from exc
         result["ansible_facts"] = {"seamless_rollout": facts}
         return result
+
+    @staticmethod
+    def _database(variables: HostVariables, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Refuse a contract for which the database is not named, or not right."""
+        host = str(task_vars["inventory_hostname"])
+        problems = [] if variables.get(host, "rollout_app") else ["rollout_app is not set: name the application, such as rollout_app: shop."]
+        problems += _migrations.problems(variables.get(host, "rollout_migrations") or {}, set(task_vars["groups"].get("all", [])))
+        if problems:
+            raise AnsibleActionFail("\n".join(problems))
+        return {}
 
     def _plan(
         self,

@@ -47,9 +47,15 @@ options:
     required: true
   name:
     description:
-      - Name of the migration.
+      - Name of the migration. One of O(name) and O(release) must be set.
     type: str
-    required: true
+    default: ''
+  release:
+    description:
+      - In place of O(name), the release that every host must run, where a framework migrates the database. The ledger knows nothing of its migrations, so
+        nothing counts what old code writes, nothing is recorded, and there is no floor.
+    type: str
+    default: ''
   groups:
     description:
       - Groups or patterns of the hosts that run the application. Without it, the variable C(rollout_hosts), or V(app).

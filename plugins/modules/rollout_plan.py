@@ -29,12 +29,13 @@ attributes:
 options:
   step:
     description:
-      - V(read) checks the variables and pins the source. V(plan) judges the answers and makes the plan.
+      - V(read) checks the variables and pins the source. V(plan) judges the answers and makes the plan. V(database) checks how the database is reached.
     type: str
     required: true
     choices:
       - read
       - plan
+      - database
   mode:
     description:
       - What the rollout does.

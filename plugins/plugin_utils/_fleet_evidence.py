@@ -42,8 +42,8 @@ def left_out(action: LightAction, hosts: t.Sequence[str], task_vars: dict[str, t
         return set()  # a limit that only the command line understands, such as @file
 
 
-def report(host: str, answer: t.Mapping[str, t.Any], migration: str) -> Report:
-    """Return what the gate needs of a host's *answer*. Pure."""
+def report(host: str, answer: t.Mapping[str, t.Any], migration: str, only: str = "") -> Report:
+    """Return what the gate needs of a host's *answer*: which releases carry the *migration*, or are the *only* one that will do. Pure."""
     if answer.get("failed") or answer.get("unreachable"):
         return {"host": host, "answered": False, "unreachable": is_unreachable(answer), "msg": str(answer.get("msg") or "no message").replace(_LOST, "")}
     records = {str(record["id"]): record for record in answer.get("releases") or [] if record.get("id")}
@@ -58,7 +58,7 @@ def report(host: str, answer: t.Mapping[str, t.Any], migration: str) -> Report:
         "release": release,
         "state": records.get(str(release), {}).get("state"),
         "releases": list(records),
-        "carriers": [name for name, record in records.items() if migration in (record.get("migrations") or {})],
+        "carriers": [name for name, record in records.items() if (name == only if only else migration in (record.get("migrations") or {}))],
         "services": running.get("services") or [],
         "processes": running.get("processes") or {},
         "switched_ago": running.get("switched_ago"),
@@ -109,7 +109,7 @@ class Fleet:
             for host in self.hosts
         ]
         answers = fan_out(self._action, "release_info", calls, self._task_vars) if calls else []
-        reports = [report(host, plain(answer), self._params["name"]) for host, answer in zip(self.hosts, answers)]
+        reports = [report(host, plain(answer), self._params["name"], self._params["release"]) for host, answer in zip(self.hosts, answers)]
         for entry in reports:
             entry["left_out"] = entry["host"] in self._left_out
         return reports + [{"host": host, "retired": self.retired[host]} for host in self._gone]

@@ -15,6 +15,7 @@ import typing as t
 import yaml
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import spec as specs
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.registry import ADAPTERS
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.connection import CONNECTION_SPEC
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import ENGINES, POSTGRESQL
 from ansible_collections.seamless.rollout.plugins.module_utils._release import floor as floors
@@ -28,6 +29,12 @@ OPTIONS = (
 )
 LISTS = ("also_runs", "retired", "pinned", "poolers")
 SECONDS = ("quiet_period", "min_age", "wait", "timeout")
+# The options of migration_framework that a user gives; the rest is the role's business.
+FRAMEWORK = (
+    "framework", "directory", "contract_when", "split", "expand", "contract", "binary", "bin_dir", "arguments", "environment", "secret_environment",
+    "expand_cmd", "contract_cmd", "status_cmd", "allow",
+)
+REASONS = {"retired": "host", "pinned": "release"}
 _EXAMPLE = "{engine: postgresql, login_host: db.example.org, login_db: shop}"
 
 
@@ -52,13 +59,33 @@ def problems(value: t.Any, hosts: t.Container[str]) -> list[str]:
         number = value.get(key, 0)
         if isinstance(number, bool) or not isinstance(number, (int, float)) or number < 0:
             found.append(f"{name}.{key} is {number!r}: use a number of seconds, 0 or more.")
-    framework = value.get("framework")
-    if framework is not None and not (isinstance(framework, dict) and framework.get("framework")):
-        found.append(f"{name}.framework is {framework!r}: use the options of migration_framework, such as {{framework: alembic, bin_dir: venv/bin}}.")
+    for key, what in REASONS.items():
+        for item in value[key] if isinstance(value.get(key), list) else []:
+            if not (isinstance(item, dict) and item.get(what) and item.get("reason")):
+                found.append(f"{name}.{key} has {item!r}: give {what} and reason, such as {{{what}: {'web9' if what == 'host' else '1.4'}, reason: why}}.")
+    if "framework" in value:
+        found += _framework_problems(value["framework"], f"{name}.framework")
     try:
         floors.check_directory(str(value.get("directory") or floors.DIRECTORY))
     except SeamlessError as exc:
         found.append(f"{name}.directory: {exc}")
+    return found
+
+
+def _framework_problems(value: t.Any, name: str) -> list[str]:
+    if not (isinstance(value, dict) and value.get("framework")):
+        return [f"{name} is {value!r}: use the options of migration_framework, such as {{framework: alembic, bin_dir: venv/bin}}."]
+    found = []
+    kinds = [*ADAPTERS, "sql"]
+    if value["framework"] not in kinds:
+        near = difflib.get_close_matches(str(value["framework"]), kinds, n=1)
+        found.append(f"{name}.framework is {value['framework']!r}: use one of {', '.join(kinds)}." + (f" Did you mean {near[0]}?" if near else ""))
+    for key in value:
+        if key not in FRAMEWORK:
+            near = difflib.get_close_matches(str(key), FRAMEWORK, n=1)
+            found.append(f"{name}.{key} is not known: use {', '.join(FRAMEWORK)}." + (f" Did you mean {near[0]}?" if near else ""))
+    if value.get("contract_when", "manual") not in ("manual", "same_run"):
+        found.append(f"{name}.contract_when is {value['contract_when']!r}: use manual or same_run.")
     return found
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
+from ansible_collections.seamless.rollout.plugins.plugin_utils._migrations import ROLE as MIGRATION_ROLE
 
 POINTS = ("before", "after")
 # Hosts of the play: one that does it, and others that notice when it is lost.
@@ -30,7 +31,9 @@ def done(ledger: Ledger, rollout_id: str, point: str) -> set[str]:
                 continue
             if (rollout["release"], rollout["mode"]) != (mine.get("release"), mine.get("mode")) or rollout["state"] in ("rolled_back", "rollback_failed"):
                 break
-        found |= {event["detail"]["action"] for event in ledger.events(rollout["id"]) if event["event"] == "once_done" and event["detail"]["point"] == point}
+        events = [event["detail"] for event in ledger.events(rollout["id"]) if event["event"] == "once_done" and event["detail"]["point"] == point]
+        # Where the database stands is for its own ledger to say: somebody may have aborted a migration since.
+        found |= {event["action"] for event in events if rollout["id"] == rollout_id or event["action"] != MIGRATION_ROLE}
     return found
 
 

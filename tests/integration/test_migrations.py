@@ -153,6 +153,10 @@ def test_the_old_shape_stays_as_long_as_evidence_is_missing(shop: Shop) -> None:
 def test_the_contract_raises_the_floor_and_is_undone_as_long_as_the_old_shape_is_in_quarantine(shop: Shop) -> None:
     with load_on(shop):
         contracted = roll(shop, "2.0", playbook="contract")
+        if contracted.code != 0:
+            # What the job wrote after the last look is told once.
+            assert "E3: something still writes the old shape" in said(contracted), contracted.text
+            contracted = roll(shop, "2.0", playbook="contract")
         assert contracted.code == 0 and shop.state() == "quarantined", contracted.text
         assert shop.shapes("users") == [("full_name",)] and shop.shapes("people") == [("first", "last")]
         for host in shop.fleet.web:

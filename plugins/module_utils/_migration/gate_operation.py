@@ -22,7 +22,8 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **CONNECTION_SPEC,
     "app": {"type": "str", "required": True},
-    "name": {"type": "str", "required": True},
+    "name": {"type": "str", "default": ""},
+    "release": {"type": "str", "default": ""},
     "groups": {"type": "list", "elements": "str", "default": []},
     "also_runs": {"type": "list", "elements": "str", "default": []},
     "retired": {"type": "list", "elements": "dict", "default": [], "options": {
@@ -52,8 +53,10 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     """Judge whether a migration's old shape may be taken away. Writes the verdict into the ledger, except in check mode or through a pooler."""
     if params["hosts"] is None:
         raise SeamlessError("migration_gate needs its action plugin on the controller, which asks the hosts: use it as a task, not over raw modules.")
+    if bool(params["name"]) == bool(params["release"]):
+        raise SeamlessError("One of name and release must be set: name a migration, or the release that every host must run where a framework migrates.")
     with opened(params) as db:
-        return _judged(db, params, check_mode=check_mode)
+        return _judged(db, params, check_mode=check_mode) if params["name"] else _judged_release(db, params)
 
 
 def _migration(ledger: Ledger, app: str, name: str, where: str) -> Migration:
@@ -124,6 +127,45 @@ def _judged(db: Database, params: dict[str, t.Any], *, check_mode: bool) -> dict
         if not check_mode and not locked:
             record = ledger.record_gate(migration.id, verdict.passed and not params["provisional"], _kept(verdict, params, carrying))
     return {**_told(migration, verdict, record, carrying, db), **({"gate": None} if params["provisional"] else {})}
+
+
+def _judged_release(db: Database, params: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Judge whether every host runs one release, for migrations of which the ledger knows nothing. Nothing counts the writes of old code there."""
+    app, reports, release = params["app"], params["hosts"], params["release"]
+    carrying = [release]
+    pinned = {item["release"]: item["reason"] for item in params["pinned"]}
+    pooled = f"the {db.settings} is reached through a pooler or proxy" if db.is_pooled() else ""
+    locked = advisory.holder(db, app) if not pooled else ""
+    seen = evidence.sessions(db)
+    verdict = gate.Verdict(
+        (
+            gate.judge_hosts(reports, f"the code of release {release}", ", ".join([*params["groups"], *params["also_runs"]])),
+            gate.judge_sessions(
+                seen.for_judgement, app=app, carrying=carrying, pooled=pooled, poolers=params["poolers"], unseen=seen.why, blind=seen.blind
+            ),
+            gate.judge_canary(None, quiet_period=0, app=app, carrying=carrying, now=0, why_none="nothing counts what old code writes where a framework migrates"),
+            gate.judge_alone(reports, rollout_id=params["rollout_id"], locked=f"a migration of {app} is being run by {locked}" if locked else ""),
+            gate.judge_age(reports, min_age=params["min_age"], pinned=pinned, carrying=carrying),
+        )
+    )
+    return {
+        "changed": False,
+        "app": app,
+        "migration": "",
+        "release": release,
+        "state": "",
+        "passed": verdict.passed,
+        "pending": verdict.pending,
+        "gate": None,
+        "record": None,
+        "gate_ttl": GATE_TTL,
+        "missing": verdict.missing,
+        "weak": [f"{item.id}: {item.weak}" for item in verdict.evidence if item.weak],
+        "evidence": [item.told() for item in verdict.evidence],
+        "carriers": carrying,
+        "msg": verdict.sentence(f"release {release}"),
+        "database": str(db.settings),
+    }
 
 
 def _now(ledger: Ledger) -> float:

@@ -32,6 +32,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.operat
 )
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import Sync, counted
 
+HIDDEN = "Until the contract new columns are INVISIBLE: new code must name {columns}, for SELECT * and an INSERT without a column list don't have them."
 NO_CANARY = "MySQL has no sequences, so writes of old code are not counted: the gate goes by the other evidence."
 
 
@@ -221,7 +222,7 @@ def plan(sync: Sync) -> Plan:
         reverse_backfill=(work.fill(table, sync.downs(), sync.drifted()),),
         restore_validate=(*(() if work.server.mysql else unspared), *carried.restore_validate()),
         canary=objects.canary,
-        notes=(*company.notes, *objects.notes),
+        notes=(*company.notes, *objects.notes, HIDDEN.format(columns=", ".join(sync.new_names))),
     )  # fmt: skip
 
 

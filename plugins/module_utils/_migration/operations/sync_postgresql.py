@@ -120,12 +120,9 @@ def body(sync: Sync, objects: Objects) -> str:
     ELSE
       {down}
     END IF;
-  ELSIF {old_changed} THEN
-    IF {MARKED} THEN
-      RETURN NEW;
-    END IF;
+  ELSIF ({old_changed}) AND ({MARKED}) IS NOT TRUE THEN
     {up}{objects.count()}
-  ELSIF {empty} THEN
+  ELSIF {empty} AND ({MARKED}) IS NOT TRUE THEN
     {up}
   END IF;
   RETURN NEW;

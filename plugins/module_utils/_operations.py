@@ -28,6 +28,7 @@ OPERATIONS = {
     "rollout_lock": "_release.lock",
 }
 
+DATABASE = "_migration"
 RESULT_MARK = "SEAMLESS-RESULT:"
 
 

@@ -69,15 +69,15 @@ finally:
 """
 
 
-@functools.lru_cache(maxsize=1)
-def code_archive() -> tuple[str, bytes]:
-    """Return the digest and the bytes of the archive of all module_utils that run on hosts."""
+@functools.lru_cache(maxsize=2)
+def code_archive(*, database: bool = False) -> tuple[str, bytes]:
+    """Return the digest and the bytes of the archive of all module_utils that run on hosts. Those of the *database* only one host needs, if any."""
     root = os.path.dirname(os.path.abspath(_operations.__file__))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("run.py", (2026, 1, 1, 0, 0, 0)), _RUNNER)
-        for directory, subdirectories, names in sorted(os.walk(root)):
-            subdirectories.sort()
+        for directory, subdirectories, names in os.walk(root):
+            subdirectories[:] = sorted(name for name in subdirectories if database or name != _operations.DATABASE)
             for name in sorted(names):
                 if not name.endswith(".py") or name == "_module.py":
                     continue
@@ -166,7 +166,7 @@ class LightAction(ActionBase):  # type: ignore[misc]
         interpreter = self._interpreter(task_vars)
         if interpreter is None or self._task.async_val or not self._is_pipelining_enabled("new"):
             return None
-        digest, code = code_archive()
+        digest, code = code_archive(database=_operations.OPERATIONS[operation].startswith(_operations.DATABASE))
         request = json.dumps(
             {
                 "operation": operation,

@@ -12,14 +12,13 @@ import datetime
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _floors, _migrations, _once, _plan_text, _steps, _traits, _windows
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _floors, _migrations, _plan_facts, _plan_text, _steps, _traits, _windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
-from ansible_collections.seamless.rollout.plugins.plugin_utils._history import read_history
 from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import begin, identify, whoami
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
-from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import Plan, estimate, make_plan, zone_order
+from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import make_plan, zone_order
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
 
 if t.TYPE_CHECKING:
@@ -174,9 +173,9 @@ class Planner:
         infos = self._balancer_answers(facts, balancers, findings)
         target, content = self._target(facts, settings, answers, findings)
         mine = preflight.settled_releases(answers, findings) if settings.mode == "recover" and target is None else {}
+        old = preflight.outdated(answers) if settings.mode in ("release", "promote") else set()
         facts["floor"] = _floors.fleet_floor(answers)
         _floors.check_floor(facts, {host: mine.get(host, target) for host in targets}, answers, findings)
-        old = preflight.outdated(answers) if settings.mode in ("release", "promote") else set()
         views = []
         rotations: dict[str, preflight.InRotation] = {}
         most = _traits.most_at_once(facts["traits"], settings)
@@ -242,7 +241,7 @@ class Planner:
                 f"ansible-playbook works on {self._forks} hosts at once (forks), so the window never holds more than that: with "
                 f"--forks {plan.max_parallel} it holds {plan.max_parallel}."
             )
-        self._fill(facts, settings, plan, answers, rotations, whole=target, mine=mine, content=content)
+        _plan_facts.fill(facts, settings, plan, answers, rotations, whole=target, mine=mine, content=content, variables=self._variables, dry=self._dry)
         self.text = _plan_text.plan_text(facts, plan, settings, dry=self._dry)
         self.public = _plan_text.plan_public(facts, plan)
         if facts["closed"] and not facts["override"]:
@@ -313,104 +312,3 @@ class Planner:
         if missing:
             findings.problems.append(f"{', '.join(missing)} can't switch to {target}: the release isn't there. Name one that all hosts have.")
         return str(target), nothing
-
-    def _fill(
-        self,
-        facts: Facts,
-        settings: Settings,
-        plan: Plan,
-        answers: t.Mapping[str, dict[str, t.Any]],
-        rotations: t.Mapping[str, preflight.InRotation],
-        *,
-        whole: str | None,
-        mine: t.Mapping[str, str],
-        content: preflight.Content,
-    ) -> None:
-        known = Ledger(facts["state_dir"]).hosts(facts["id"]) if not self._dry else {}
-        steps = {host: number for number, stage in enumerate(plan.stages) for host in stage}
-        bakes = _traits.bakes(facts["traits"], settings, plan)
-        for host in facts["targets"]:
-            survey = answers.get(host)
-            target = mine.get(host, whole)
-            current = preflight.current_release(survey or {})
-            record = preflight.record_of(survey or {}, target) or {}
-            earlier = known.get(host, {}).get("from_release")
-            way_back = (earlier or (survey or {}).get("previous")) if current == target else current
-            staged = bool(target) and content.is_in(record) and record.get("state") not in (None, "staged")
-            state = "unreachable" if survey is None else "skipped" if host in plan.skipped else "pending"
-            if state == "skipped" and settings.mode == "release" and record.get("state") != "good":
-                # It has the release from a rollout that never came to a good end: an undo takes it back with the others.
-                state = "done"
-            facts["hosts"][host] = {
-                "from": way_back,
-                "no_way_back": _floors.no_way_back(survey, way_back, facts["floor"]),
-                "current": current,
-                "target": target,
-                "state": state,
-                "detail": plan.skipped.get(host, ""),
-                "stage": state == "pending" and settings.mode in ("release", "preview") and not staged,
-                "balancers": rotations[host].calls,
-                "drained": rotations[host].ours,
-                **{key: facts["traits"][host][key] for key in ("zone", "tier", "weight", "late")},
-                "step": steps.get(host, -1),
-                "cap": plan.caps.get(host, 1),
-                "allowed": plan.allowed.get(host, plan.max_unavailable),
-                "slots": plan.slots.get(host, plan.max_unavailable),
-                "bake_seconds": bakes[host],
-                "steps": self._steps(host, settings, rotations[host], bakes[host]),
-                "releases": [
-                    {"id": item.get("id"), "digest": item.get("digest"), "state": item.get("state")}
-                    for item in (survey or {}).get("releases") or []
-                ],
-                "would_prune": (survey or {}).get("would_prune") or [] if state == "pending" and settings.mode == "release" else [],
-            }
-            if settings.mode in ("rollback", "promote", "recover"):
-                facts["hosts"][host]["health"] = self._variables.get(host, "rollout_health", rollout_release=target) or []
-        del facts["traits"]
-        plan.notes.extend(_floors.notes(facts["hosts"], settings.on_failure))
-        facts["release"] = whole
-        facts["canary"] = plan.canary
-        facts["max_fail"] = plan.max_fail
-        facts["batches"] = plan.batches
-        facts["stages"] = plan.stages
-        facts["order"] = plan.order
-        facts["max_parallel"] = plan.max_parallel
-        facts["estimate"] = self._estimate(facts, settings, plan, bakes)
-        facts["max_unavailable"] = plan.max_unavailable
-        facts["on_failure"] = self._on_failure(settings, facts, plan)
-        if self._dry:
-            return
-        facts["stage_hosts"] = [host for host in facts["targets"] if facts["hosts"][host]["stage"]]
-        facts["roll_hosts"] = plan.order if settings.mode != "preview" and settings.pace == "batch" else []
-        facts["window_hosts"] = plan.order if settings.mode != "preview" and settings.pace == "window" else []
-        facts["serial"] = plan.serial or [1]
-        facts["preview_hosts"] = plan.order if settings.mode == "preview" else []
-        facts["finish_hosts"] = [host for host in facts["targets"] if host in answers]
-        if settings.mode in ("release", "update", "promote"):
-            # Nothing is before a rollout that has nothing left to do; but what comes after it may have failed last time.
-            facts["once_before_hosts"] = plan.order[:_once.WITNESSES] if settings.once_before else []
-            facts["once_after_hosts"] = facts["finish_hosts"][:_once.WITNESSES] if settings.once_after else []
-
-    def _steps(self, host: str, settings: Settings, rotation: preflight.InRotation, bake: float) -> list[dict[str, str]]:
-        return _steps.roll_steps(
-            settings.mode,
-            balancers=bool(rotation.calls),
-            hooks=self._variables.get(host, "rollout_hooks") or {},
-            update_role=bool(self._variables.get(host, "rollout_update_role")),
-            health=bool(settings.health),
-            bakes=bake > 0 or bool(self._variables.get(host, "rollout_bake_health")),
-        )
-
-    @staticmethod
-    def _estimate(facts: Facts, settings: Settings, plan: Plan, bakes: t.Mapping[str, float]) -> dict[str, t.Any] | None:
-        history = read_history(facts["state_dir"], facts["mode"])
-        if history is None:
-            return None
-        seconds = estimate(plan, seconds=history.seconds, bake=bakes, pace=settings.pace)
-        return {"seconds": round(seconds + history.around, 1), "host_seconds": round(history.seconds, 1), "rollouts": history.rollouts}
-
-    def _on_failure(self, settings: Settings, facts: Facts, plan: Plan) -> str:
-        if settings.on_failure == "rollback" and settings.mode not in ("release", "promote"):
-            plan.notes.append(f"rollout_on_failure is rollback: there is no release to go back to in mode {settings.mode}, a failure stops.")
-            return "stop"
-        return settings.on_failure

@@ -16,8 +16,8 @@ import typing as t
 import urllib.request
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
-from fleet.fleet import ENGINE, REPO, Fleet, run
-from fleet.site import SERVER, UNIT, Site
+from fleet.fleet import ENGINE, REPO, STATE_FILE, Fleet, run
+from fleet.site import SERVER, UNIT, VARIABLES, Site
 
 WEB, FLOOR = 4, 2
 FILES = 6
@@ -91,6 +91,8 @@ class Ground(Site):
         return {
             "pace": self.pace, "batch": [1, 2], "canary": 1, "max_unavailable": WEB - FLOOR, "keep_releases": 3, "health_interval": 0.2,
             "healthy_deadline": 20, "drain_timeout": 10, "enable_timeout": 10,
+            # Without it a balancer that is reloaded between a drain and a restart sends requests to a host that goes down.
+            "balancers": [{**entry, "persist_state": STATE_FILE} for entry in VARIABLES["rollout_balancers"]],
         }
 
     @property

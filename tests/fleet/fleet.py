@@ -43,6 +43,9 @@ SYSTEMD = {
     ],
 }
 
+# Where HAProxy reads its servers' states from when it starts, as a production site has it; nobody writes it but who says persist_state.
+STATE_FILE = "/var/lib/haproxy/server-state"
+
 # Packets vanish, nobody is told: a ruleset for "nft -f".
 CUT = "table inet cut {{ {}; }}\n".format("; ".join(f"chain {name} {{ type filter hook {name} priority 0; policy drop; }}" for name in ("input", "output")))
 
@@ -52,7 +55,9 @@ global
     stats socket ipv4@0.0.0.0:9999 level admin
     hard-stop-after 10s
     maxconn 4000
+    server-state-file {state}
 defaults
+    load-server-state-from-file global
     mode http
     timeout connect 2s
     timeout client 30s
@@ -194,7 +199,7 @@ class Fleet:
 
     def _configure_haproxy(self, host: str) -> None:
         servers = "\n".join(f"    server {web} {self.addresses[web]}:{self.port}" for web in self.web)
-        self.put(host, "/etc/haproxy/haproxy.cfg", HAPROXY.format(backend=self.backend, check=self.check, servers=servers))
+        self.put(host, "/etc/haproxy/haproxy.cfg", HAPROXY.format(backend=self.backend, check=self.check, servers=servers, state=STATE_FILE))
         drop_in = "[Service]\nBindReadOnlyPaths=\nRuntimeDirectory=haproxy\nRuntimeDirectoryPreserve=yes\n"
         self.put(host, "/etc/systemd/system/haproxy.service.d/container.conf", drop_in)
         self.shell(host, "systemctl daemon-reload && systemctl enable --now haproxy")

@@ -21,7 +21,9 @@ PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--dur
 FAST = {
     "ruff": ["ruff", "check", "."],
     "mypy plugins": ["mypy", "build/tree/ansible_collections/seamless/rollout/plugins"],
-    "mypy tests": ["mypy", "tests/fleet", "tests/demo", "tests/tools", "tests/bench", "tests/faults", "tests/integration/balancer"],
+    "mypy tests": [
+        "mypy", "tests/fleet", "tests/demo", "tests/tools", "tests/bench", "tests/faults", "tests/integration/balancer", "tests/database", "tests/adapters",
+    ],
     "unit": [*PYTEST, "tests/unit"],
 }
 MESSAGE = 1500  # characters of a failure that the summary repeats, of its message and of its end
@@ -34,6 +36,8 @@ LANES: list[dict[str, list[str]]] = [
         "sanity": ["tests/tools/sanity.sh"],
         "control": [*PYTEST, *CONTROL],
         "faults": [*PYTEST, "tests/faults"],
+        "database": [*PYTEST, "tests/database"],
+        "adapters": [*PYTEST, "tests/adapters"],
         "molecule": ["tests/tools/molecule.sh"],
     },
 ]

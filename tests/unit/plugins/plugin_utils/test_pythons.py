@@ -39,7 +39,7 @@ class Host:
     def __init__(self, python: str, directory: t.Any) -> None:
         self.python = python
         self.root = str(directory / "shop")
-        with zipfile.ZipFile(io.BytesIO(_light.code_archive()[1])) as archive:
+        with zipfile.ZipFile(io.BytesIO(_light.code_archive(database=True)[1])) as archive:
             archive.extractall(directory / "code")
         self.program = str(directory / "code" / "run.py")
 
@@ -84,3 +84,15 @@ def test_a_release_is_staged_switched_checked_and_pruned(version: str, tmp_path:
 def test_the_oldest_supported_python_is_what_the_readme_says() -> None:
     with open(os.path.join(os.path.dirname(__file__), "../../../../README.md"), encoding="utf-8") as file:
         assert "Python 3.8 or newer" in file.read()
+
+
+def test_hosts_of_an_application_get_no_code_of_the_database() -> None:
+    def files(archive: bytes) -> set[str]:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            return set(opened.namelist())
+
+    digest, small = _light.code_archive()
+    whole_digest, whole = _light.code_archive(database=True)
+    assert digest != whole_digest and files(small) < files(whole)
+    assert {os.path.basename(os.path.dirname(name)) for name in files(small)} == {"", "module_utils", "_balancer", "_release"}
+    assert len(small) < 120_000

@@ -19,7 +19,7 @@ import time
 import typing as t
 
 import pytest
-from database.servers import HOST, POSTGRESQL, Servers
+from database.servers import HOST, PASSWORD, POSTGRESQL, Servers
 from database.shop import MIGRATION, Shop
 from fleet.fleet import Played
 from fleet.load import Load
@@ -137,7 +137,8 @@ def test_the_old_shape_stays_as_long_as_evidence_is_missing(shop: Shop) -> None:
 
 def test_the_contract_raises_the_floor_and_is_undone_as_long_as_the_old_shape_is_in_quarantine(shop: Shop) -> None:
     with load_on(shop):
-        contracted = roll(shop, "2.0", playbook="contract")
+        contracted = roll(shop, "2.0", "-vvv", playbook="contract")
+        assert PASSWORD not in contracted.text
         if contracted.code != 0:
             # What the job wrote after the last look is told once.
             assert "E3: something still writes the old shape" in said(contracted), contracted.text

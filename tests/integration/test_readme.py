@@ -13,6 +13,7 @@ import typing as t
 
 import pytest
 import yaml
+from database.servers import PASSWORD, POSTGRESQL, Servers
 from fleet.fleet import REPO, Fleet
 from fleet.site import Site
 
@@ -88,7 +89,7 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Reader]:
-    with Fleet(web=2, lb=1) as fleet:
+    with Servers([POSTGRESQL], web=2, lb=1) as fleet:
         made = Reader(fleet, str(tmp_path_factory.mktemp("reader")))
         install = made.block("ansible-galaxy collection install").splitlines()[0]
         built = subprocess.run(
@@ -158,6 +159,25 @@ def test_a_role_of_the_readers_own_is_wrapped(reader: Reader) -> None:
     assert "Take the host out of rotation" in text and reader.site.all_up()
     for host in reader.fleet.web:
         reader.fleet.shell(host, "test -f /srv/patched")
+
+
+def test_a_release_that_changes_the_database(reader: Reader) -> None:
+    assert isinstance(reader.fleet, Servers)
+    place = reader.fleet.make(POSTGRESQL, "shop")
+    with place.connect("owner") as session:
+        session.script("CREATE TABLE users (id integer PRIMARY KEY, name text)", "INSERT INTO users VALUES (1, 'Ada')")
+    with open(os.path.join(reader.directory, "inventory.yml"), encoding="utf-8") as file:
+        inventory = file.read()
+    reader.write("inventory.yml", f"{inventory}db:\n  hosts:\n    db1: {{ansible_host: {place.host}}}\n")
+    migration = reader.block("rename_column: {table: users")
+    release = os.path.join(reader.directory, "build", "shop-2.0")
+    os.rename(reader.site.build("2.0"), release)
+    reader.write(os.path.join(release, re.findall(r"migrations/\S+\.yml", migration)[0]), migration)
+    reader.write("group_vars/app.yml", reader.smallest + reader.block("rollout_migrations:"))
+    reader.rollout(f"-e rollout_release=2.0 -e vault_shop_owner={PASSWORD}")
+    with place.connect("owner") as session:
+        assert session.rows("SELECT name, full_name FROM users") == [("Ada", "Ada")]
+    assert reader.releases() == {"2.0"} and reader.site.all_up()
 
 
 def test_what_make_can_do_is_what_the_readme_says(reader: Reader) -> None:

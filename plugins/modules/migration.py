@@ -74,7 +74,7 @@ options:
   spec:
     description:
       - The migration itself, in place of O(src).
-      - C(app), C(release) (the first that uses the new shape) and C(operations) must be there; C(contract), C(limits), C(shield), C(canary) and C(acknowledge)
+      - C(app), C(release) (the first that uses the new shape) and C(operations) must be there; C(contract), C(limits), C(canary) and C(acknowledge)
         can be.
       - 'An operation is one of C(add_column), C(drop_column), C(rename_column), C(rename_table), C(change_type), C(split_column), C(merge_columns),
         C(set_not_null), C(add_unique), C(add_foreign_key), C(add_check), C(add_index), C(drop_index), C(drop_table) and C(sql), with its keys.'

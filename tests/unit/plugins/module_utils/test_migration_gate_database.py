@@ -256,6 +256,22 @@ def test_a_migration_that_is_unknown_or_aborted_is_told(db: Server) -> None:
         ask(db)
 
 
+def test_where_a_framework_migrates_every_host_must_run_one_release(db: Server) -> None:
+    mine = host(carriers=["42"])
+    answer = ask(db, mine, name="", release="42", wait=0.0)
+    assert (answer["passed"], answer["gate"], answer["record"]) == (True, None, None), answer["msg"]
+    assert "E3: nothing counts writes where a framework migrates" in answer["weak"]
+    shut = ask(db, mine, host("web2", release="41", carriers=[]), name="", release="42", wait=0.0)
+    assert shut["missing"] == ["E1: web2 runs release 41, which does not carry the code of release 42"]
+    with db.connect("shop@41"):
+        assert ask(db, mine, name="", release="42")["missing"][0].startswith("E2: session of release 41")
+    pinned = [{"release": "41", "reason": "audit"}]
+    assert ask(db, mine, name="", release="42", pinned=pinned)["missing"][0].startswith("E6: release 41 is pinned (audit)")
+    for wrong in ({"name": "", "release": ""}, {"release": "42"}):
+        with pytest.raises(SeamlessError, match="One of name and release must be set"):
+            ask(db, **wrong)
+
+
 def test_a_user_without_rights_sees_the_names_and_says_what_it_could_not_see(db: Server) -> None:
     with db.connect("test") as admin:
         admin.execute("DROP ROLE IF EXISTS plain")

@@ -28,6 +28,7 @@ def test_an_answer_becomes_what_the_gate_needs() -> None:
         "services": [{"name": "shop"}], "processes": {"42": ["process 1 (cwd)"]}, "switched_ago": 12.5,
         "lock": {"id": "r", "owner": "ann", "expired": False},
     }  # fmt: skip
+    assert evidence.report("web1", answer, "", only="41")["carriers"] == ["41"], "one release alone will do where a framework migrates"
     assert evidence.report("web1", {**answer, "current": {"kind": "dangling", "release": "40"}}, NAME)["release"] is None
 
 

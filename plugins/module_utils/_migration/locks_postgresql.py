@@ -260,15 +260,14 @@ def _alone(db: Database, attempts: Attempts, record: Record) -> StepOutcome:
                         db.execute(statement)
                 break
             except DatabaseError as exc:
-                cause = exc
-            if cause.kind == "lock":
-                attempts.blockers = blockers(db, attempts.tables) or tuple(Blocker(*row) for row in db.rows(_OLDEST))
-            with contextlib.suppress(DatabaseError):  # it may be blocked by the same; the next run repairs it first
-                _repair(db, step)
-            if cause.kind == "lock":
-                raise attempts.given_up(cause) from cause
-            if cause.kind != "deadlock" or attempts.count > _DEADLOCKS:
-                raise cause
+                if exc.kind == "lock":
+                    attempts.blockers = blockers(db, attempts.tables) or tuple(Blocker(*row) for row in db.rows(_OLDEST))
+                with contextlib.suppress(DatabaseError):  # it may be blocked by the same; the next run repairs it first
+                    _repair(db, step)
+                if exc.kind == "lock":
+                    raise attempts.given_up(exc) from exc
+                if exc.kind != "deadlock" or attempts.count > _DEADLOCKS:
+                    raise
             time.sleep(0.2 * attempts.count)
     finally:
         with contextlib.suppress(DatabaseError):

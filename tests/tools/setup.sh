@@ -72,6 +72,7 @@ fleet() {
     esac
     apt_install mmdebstrap openssh-client rsync haproxy git iproute2
     tests/tools/image.sh >/dev/null
+    tests/tools/image.sh database >/dev/null
 }
 
 mkdir -p build/tree/ansible_collections/seamless

@@ -65,13 +65,13 @@ def test_the_lock_outlives_a_killed_runner(postgresql_site: Site) -> None:
     params = {"framework": "command", "app": "shop", "directory": str(site.directory), "phase": "expand", "login_unix_socket": site.socket,
               "login_user": "postgres", "login_db": site.database, "expand_cmd": "touch begun; sleep 4; touch ended"}
     runner = subprocess.Popen([sys.executable, "-c", program, json.dumps(params)])
-    _wait_for(lambda: (site.directory / "begun").exists())
+    _wait_for((site.directory / "begun").exists)
     runner.kill()
     runner.wait()
     holders = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
     time.sleep(1)
     assert site.sql(holders) == "1" and not (site.directory / "ended").exists()
-    _wait_for(lambda: (site.directory / "ended").exists())
+    _wait_for((site.directory / "ended").exists)
     _wait_for(lambda: site.sql(holders) == "0")
 
 

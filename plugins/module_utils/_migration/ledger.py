@@ -133,7 +133,8 @@ class Ledger:
                 (app, name, checksum, json.dumps(spec), json.dumps([*map(to_json, plans)]), release, tag, json.dumps([*tables]), state, run_id),
             )
             found = self.migration(app, name)
-            assert found is not None
+            if found is None:
+                raise SeamlessError(f"Migration {name} of {app} is not in the ledger, where it was just written: does a trigger or rule remove it?")
             for table in sorted(set(tables)):
                 self.db.execute(f"INSERT INTO {self._t('active_table')} (rel, migration_id) VALUES (%s, %s)", (table, found.id))
             self.event(found.id, run_id, "started", {"state": state, "checksum": checksum, "release": release})

@@ -100,7 +100,7 @@ def _keys(db: Database, plans: t.Sequence[Plan], tables: t.Mapping[Name, Table],
 
 
 def _checks(db: Database, spec: Spec, plans: t.Sequence[Plan], found: Findings) -> None:
-    before = [(name, t.cast("Check", check)) for name, check in runner.parts(plans, "before")]
+    before: list[tuple[str, Check]] = runner.parts(plans, "before")
     for name, wrong, rows in runner.failing(db, before):
         found.problems.append(f"Rows are in the way of {runner.told([(name, wrong, rows)])}. Correct them first.")
     for number, plan in enumerate(plans):

@@ -57,7 +57,7 @@ class Report:
 
 def parts(plans: t.Sequence[Plan], phase: str) -> list[tuple[str, t.Any]]:
     """Return the steps, fills or checks of *phase* of all operations, in the order in which they are run, each with a name that is unique."""
-    found = [(number, plan) for number, plan in enumerate(plans, start=1)]
+    found = list(enumerate(plans, start=1))
     if phase in BACKWARD:
         found.reverse()
     return [(f"{number}. {plan.operation}: {getattr(part, 'name', '') or part.table}", part) for number, plan in found for part in getattr(plan, phase)]

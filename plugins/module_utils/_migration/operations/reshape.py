@@ -83,9 +83,8 @@ def _reshaped(work: Work, old_names: list[str]) -> Plan:
 
 def _final(work: Work, table: Table, name: str, text: str) -> Column:
     """Return the new column of ``name: type``, where the type may end in NOT NULL."""
-    match = re.match(r"(?P<type>.*?)(?P<required>\s+not\s+null)?\s*$", text, re.IGNORECASE | re.DOTALL)
-    assert match
-    return Column(work.free(table, name), type_sql(work, match.group("type")), nullable=not match.group("required"))
+    required = re.search(r"\s+not\s+null\s*$", text, re.IGNORECASE)
+    return Column(work.free(table, name), type_sql(work, text[: required.start()] if required else text.rstrip()), nullable=not required)
 
 
 def _lossy(work: Work) -> bool:

@@ -125,7 +125,7 @@ class Shop(Site):
         found = []
         with self.connect() as session:
             for table, shapes in TABLES.items():
-                columns = self._columns(session, table)
+                columns = self.columns(session, table)
                 shapes_here = [shape for shape in shapes if set(shape) <= columns]
                 if not shapes_here:
                     found.append(f"{table} has neither shape: {sorted(columns)}")
@@ -142,7 +142,7 @@ class Shop(Site):
                     rows = session.rows(f"SELECT id, token, revision, {', '.join(shape)} FROM {table} WHERE {wrong} OR {missing} ORDER BY id LIMIT 3")
                     if rows:
                         found.append(f"{table}, {' and '.join(shape)}: wrong are {rows}")
-            log = next(name for name in ("visit_log", "visits") if self._columns(session, name))
+            log = next(name for name in ("visit_log", "visits") if self.columns(session, name))
             visits = {str(row[0]) for row in session.rows(f"SELECT token FROM {log}")}
             found += [f"{log} lacks {key}, which was acknowledged" for key in set(acknowledged) - visits]
         return found
@@ -150,10 +150,10 @@ class Shop(Site):
     def shapes(self, table: str = "people") -> list[tuple[str, ...]]:
         """Return the shapes of *table* that are there: the old one, the new one, or both."""
         with self.connect() as session:
-            columns = self._columns(session, table)
+            columns = self.columns(session, table)
         return [shape for shape in TABLES[table] if set(shape) <= columns]
 
-    def _columns(self, session: Session, table: str) -> set[str]:
+    def columns(self, session: Session, table: str) -> set[str]:
         schema = "public" if self.place.engine == POSTGRESQL else self.place.database
         named = f"table_schema = '{schema}' AND table_name = '{table}'"
         return {str(row[0]) for row in session.rows(f"SELECT column_name FROM information_schema.columns WHERE {named}")}

@@ -28,6 +28,7 @@ PAUSE = "/run/shop-pause"
 # Clients still reach the host, the controller does not.
 NO_SSH = b"table inet cut { chain input { type filter hook input priority 0; tcp dport 22 drop; }; }\n"
 BAD = {"operations": [{"rename_column": {"table": "users", "from": "nmae", "to": "full_name"}}], "app": "shop", "release": "2.0"}
+LATER = '{app: shop, release: "2.0", operations: [{add_column: {table: visits, column: seen, type: integer}}]}'
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +76,13 @@ def load_on(shop: Shop) -> t.Iterator[Load]:
 )
 def test_a_migration_that_cannot_work_stops_before_any_host_is_touched(shop: Shop, text: str, message: str) -> None:
     name = f"2.0-{len(text)}"
-    shop.build(name, migrations={"2026_11_25_00_bad.yml": text})
+    shop.build(name, migrations={"2026_11_25_00_bad.yml": text, "2026_11_25_01_later.yml": LATER})
     played = roll(shop, name)
     assert played.code != 0 and message in said(played), played.text
     assert "Take the host out of rotation" not in played.text
     assert set(shop.releases().values()) == {"1.0"} and shop.all_up()
+    with shop.connect() as session:
+        assert "seen" not in shop.columns(session, "visits"), "nothing comes after a migration that failed"
 
 
 def test_old_and_new_code_run_side_by_side_through_crash_rollback_and_another_try(shop: Shop) -> None:

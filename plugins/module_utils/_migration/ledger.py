@@ -134,7 +134,7 @@ class Ledger:
             )
             found = self.migration(app, name)
             if found is None:
-                raise SeamlessError(f"Migration {name} of {app} was written into the ledger and is not there: somebody works on its tables by hand.")
+                raise SeamlessError(f"Migration {name} of {app} is not in the ledger, where it was just written: does a trigger or rule remove it?")
             for table in sorted(set(tables)):
                 self.db.execute(f"INSERT INTO {self._t('active_table')} (rel, migration_id) VALUES (%s, %s)", (table, found.id))
             self.event(found.id, run_id, "started", {"state": state, "checksum": checksum, "release": release})

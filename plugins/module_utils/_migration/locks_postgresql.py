@@ -242,6 +242,19 @@ def _tables(db: Database, step: Step) -> tuple[Name, ...]:
     return tuple(Name(*row) for row in dict.fromkeys(found))
 
 
+def _failed_alone(db: Database, attempts: Attempts, cause: DatabaseError) -> None:
+    """Clean up after an attempt, and wait where another one makes sense. Raises SeamlessError where none does."""
+    if cause.kind == "lock":
+        attempts.blockers = blockers(db, attempts.tables) or tuple(Blocker(*row) for row in db.rows(_OLDEST))
+    with contextlib.suppress(DatabaseError):  # it may be blocked by the same; the next run repairs it first
+        _repair(db, attempts.step)
+    if cause.kind == "lock":
+        raise attempts.given_up(cause) from cause
+    if cause.kind != "deadlock" or attempts.count > _DEADLOCKS:
+        raise cause
+    time.sleep(0.2 * attempts.count)
+
+
 def _alone(db: Database, attempts: Attempts, record: Record) -> StepOutcome:
     """Run a step each of whose statements is a transaction of its own."""
     step = attempts.step
@@ -258,17 +271,10 @@ def _alone(db: Database, attempts: Attempts, record: Record) -> StepOutcome:
                 with _ending_idle(db, attempts.tables, attempts.limits.kill_blockers):
                     for statement in step.statements:
                         db.execute(statement)
-                break
             except DatabaseError as exc:
-                if exc.kind == "lock":
-                    attempts.blockers = blockers(db, attempts.tables) or tuple(Blocker(*row) for row in db.rows(_OLDEST))
-                with contextlib.suppress(DatabaseError):  # it may be blocked by the same; the next run repairs it first
-                    _repair(db, step)
-                if exc.kind == "lock":
-                    raise attempts.given_up(exc) from exc
-                if exc.kind != "deadlock" or attempts.count > _DEADLOCKS:
-                    raise
-            time.sleep(0.2 * attempts.count)
+                _failed_alone(db, attempts, exc)
+            else:
+                break
     finally:
         with contextlib.suppress(DatabaseError):
             db.execute("SET lock_timeout = 0")

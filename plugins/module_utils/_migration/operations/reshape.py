@@ -83,8 +83,8 @@ def _reshaped(work: Work, old_names: list[str]) -> Plan:
 
 def _final(work: Work, table: Table, name: str, text: str) -> Column:
     """Return the new column of ``name: type``, where the type may end in NOT NULL."""
-    type_ = re.sub(r"\s+not\s+null\s*$", "", text, flags=re.IGNORECASE)
-    return Column(work.free(table, name), type_sql(work, type_.rstrip()), nullable=type_ == text)
+    required = re.search(r"\s+not\s+null\s*$", text, re.IGNORECASE)
+    return Column(work.free(table, name), type_sql(work, text[: required.start()] if required else text.rstrip()), nullable=not required)
 
 
 def _lossy(work: Work) -> bool:

@@ -53,8 +53,8 @@ def server() -> t.Iterator[Server]:
     user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
     if user:
         shutil.chown(directory, "nobody", "nogroup")
-    run = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": directory}
-    subprocess.run([*user, f"{BIN}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"], check=True, **run)
+    initdb = [*user, f"{BIN}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+    subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=directory)
     options = ["-c", "fsync=off", "-c", "listen_addresses=", "-c", f"unix_socket_directories={directory}", "-c", "max_connections=40"]
     process = subprocess.Popen([*user, f"{BIN}/postgres", "-D", data, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=directory)
     try:

@@ -18,10 +18,10 @@ NAME = "2026_11_22_01_user_name"
 FLOOR = {"migrations": [NAME], "release": "42", "set_at": "2026-11-22T10:00:00Z", "set_by": "r7", "directory": "migrations"}
 
 
-def survey(*, floored: bool = True, current: str = "42") -> dict[str, t.Any]:
+def survey(*, floor: bool = True, current: str = "42") -> dict[str, t.Any]:
     carrying = {"41": {}, "42": {NAME: "x"}, "43": {NAME: "x", "other": "x"}}
     releases = [{"id": name, "state": "good", "migrations": migrations} for name, migrations in carrying.items()]
-    return {"current": {"kind": "link", "release": current}, "releases": releases, "floor": FLOOR if floored else None}
+    return {"current": {"kind": "link", "release": current}, "releases": releases, "floor": FLOOR if floor else None}
 
 
 def problems(mode: str, wanted: t.Mapping[str, str | None], surveys: t.Mapping[str, t.Any], **resolved: t.Any) -> list[str]:
@@ -33,13 +33,13 @@ def problems(mode: str, wanted: t.Mapping[str, str | None], surveys: t.Mapping[s
 
 @pytest.mark.parametrize("mode", ["rollback", "recover", "promote", "release", "preview"])
 def test_nothing_goes_below_the_floor_and_one_sentence_names_it(mode: str) -> None:
-    surveys = {"web1": survey(), "web2": survey(), "new": survey(floored=False)}
+    surveys = {"web1": survey(), "web2": survey(), "new": survey(floor=False)}
     found = problems(mode, dict.fromkeys(surveys, "41"), surveys)
     assert len(found) == 1
     for words in ("release 41 is below the release floor (release 42, set at 2026-11-22T10:00:00Z by r7)", NAME, "(here: 42, 43)", "state: restored"):
         assert words in found[0]
     assert problems(mode, dict.fromkeys(surveys, "43"), surveys) == []
-    assert problems(mode, dict.fromkeys(surveys, "41"), {name: survey(floored=False) for name in surveys}) == []
+    assert problems(mode, dict.fromkeys(surveys, "41"), {name: survey(floor=False) for name in surveys}) == []
 
 
 def test_an_update_with_own_tasks_and_a_release_that_no_host_has_yet_are_not_judged_by_the_hosts() -> None:

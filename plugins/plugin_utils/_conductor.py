@@ -121,6 +121,7 @@ class Conductor:
     def restored(self, host: str) -> None:
         """Record that a host which failed before its switch is back in rotation, unchanged."""
         self.ledger.update_host(self.id, host, drained=0)
+        self.ledger.event(self.id, "unchanged", host)
 
     def lost(self, host: str, *, undo: bool = False) -> None:
         """Record that Ansible can't reach *host* any more, in the middle of its update."""
@@ -214,13 +215,17 @@ class Conductor:
         return str(self.facts["hosts"][row["host"]].get("no_way_back") or "")
 
     def _plan_undo(self) -> None:
-        """Still-drained hosts first (they give capacity back at once), then the most recently updated ones."""
+        """Still-drained hosts first (they give capacity back at once), then the most recently updated ones.
+
+        A host that failed is one of them although nothing was drained for it, where no balancer knows it or an operator had taken it out.
+        """
         touched = self._touched()
+        unchanged = {event["host"] for event in self.ledger.events(self.id) if event["event"] == "unchanged"}
         back = [row for row in touched if row["from_release"] and row["from_release"] != row["to_release"] and not self._no_way_back(row)]
         stuck = [row["host"] for row in touched if row not in back]
         drained = [row["host"] for row in back if row["drained"]]
         updated = sorted((row for row in back if not row["drained"]), key=lambda row: -row["updated_at"])
-        self.facts["undo_hosts"] = drained + [row["host"] for row in updated if row["state"] == "done"]
+        self.facts["undo_hosts"] = drained + [row["host"] for row in updated if row["state"] == "done" or row["host"] not in unchanged]
         size = self.facts.get("undo_max_parallel") or self.facts["max_unavailable"]
         self.facts["undo_serial"] = [size]
         for row in back:

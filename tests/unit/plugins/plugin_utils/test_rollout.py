@@ -264,6 +264,20 @@ def test_a_failure_halts_and_the_undo_goes_newest_first_after_what_is_drained(fa
     assert not conductor.open_batch(["web1"], undo=False)
 
 
+def test_a_host_that_failed_behind_no_balancer_is_undone_unless_it_was_put_back_unchanged(facts: dict[str, t.Any]) -> None:
+    for host in ("web2", "web3"):
+        facts["hosts"][host]["balancers"] = []
+    conductor = Conductor(facts)
+    conductor.open_batch(["web2"], undo=False)
+    conductor.close_batch(["web2"], {"web2": DONE}, {"web2"}, undo=False)
+    conductor.open_batch(["web1", "web3"], undo=False)
+    conductor.failed("web1", "Switch", {"msg": "the disk is full"}, undo=False)
+    conductor.restored("web1")
+    conductor.failed("web3", "Switch", {"msg": "not healthy"}, undo=False)
+    after = conductor.close_batch(["web1", "web3"], dict.fromkeys(("web1", "web3"), DONE), {"web1", "web3"}, undo=False)
+    assert after["undo_hosts"] == ["web3", "web2"]
+
+
 def test_a_host_that_vanished_counts_as_unreachable_and_stays_on_record(facts: dict[str, t.Any]) -> None:
     conductor = Conductor({**facts, "on_failure": "stop"})
     conductor.open_batch(["web1"], undo=False)

@@ -17,7 +17,7 @@ import typing as t
 from database.cases import Case
 from database.clients import Clients
 from database.protocol import Broken, Engine, prepare
-from database.servers import MARIADB, POSTGRESQL, Place, Servers
+from database.servers import MARIADB, POSTGRESQL, Place, Servers, Session
 
 SECONDS = 5.0
 LOCKERS = 12
@@ -40,48 +40,47 @@ class Met(t.NamedTuple):
 
 
 @contextlib.contextmanager
-def reader(place: Place, case: Case) -> t.Iterator[threading.Event]:
+def _beside(place: Place, name: str, hold: t.Callable[[Session], None]) -> t.Iterator[threading.Event]:
+    """Have a session *hold* the table, and say by the event when it has gone."""
+    gone = threading.Event()
+
+    def work() -> None:
+        with place.connect("app", name=name) as session:
+            hold(session)
+        gone.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(SETTLED)
+    try:
+        yield gone
+    finally:
+        thread.join()
+
+
+def reader(place: Place, case: Case) -> contextlib.AbstractContextManager[threading.Event]:
     """One query that reads the table for SECONDS."""
-    gone = threading.Event()
 
-    def read() -> None:
-        with place.connect("app", name="report") as session:
-            if place.engine == POSTGRESQL:
-                session.run(f"SELECT count(*), pg_sleep({SECONDS}) FROM {case.old.table}")
-            else:
-                session.run(f"SELECT sleep({SECONDS}) FROM {case.old.table} LIMIT 1")
-            session.cursor.fetchall()
-        gone.set()
+    def read(session: Session) -> None:
+        if place.engine == POSTGRESQL:
+            session.run(f"SELECT count(*), pg_sleep({SECONDS}) FROM {case.old.table}")
+        else:
+            session.run(f"SELECT sleep({SECONDS}) FROM {case.old.table} LIMIT 1")
+        session.cursor.fetchall()
 
-    thread = threading.Thread(target=read)
-    thread.start()
-    time.sleep(SETTLED)
-    try:
-        yield gone
-    finally:
-        thread.join()
+    return _beside(place, "report", read)
 
 
-@contextlib.contextmanager
-def idle(place: Place, case: Case) -> t.Iterator[threading.Event]:
+def idle(place: Place, case: Case) -> contextlib.AbstractContextManager[threading.Event]:
     """A transaction that has read the table and then does nothing for SECONDS."""
-    gone = threading.Event()
 
-    def wait() -> None:
-        with place.connect("app", name="console") as session:
-            session.run("BEGIN")
-            session.rows(f"SELECT * FROM {case.old.table} LIMIT 1")
-            time.sleep(SECONDS)
-            session.run("ROLLBACK")
-        gone.set()
+    def wait(session: Session) -> None:
+        session.run("BEGIN")
+        session.rows(f"SELECT * FROM {case.old.table} LIMIT 1")
+        time.sleep(SECONDS)
+        session.run("ROLLBACK")
 
-    thread = threading.Thread(target=wait)
-    thread.start()
-    time.sleep(SETTLED)
-    try:
-        yield gone
-    finally:
-        thread.join()
+    return _beside(place, "console", wait)
 
 
 @contextlib.contextmanager

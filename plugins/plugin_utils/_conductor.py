@@ -200,19 +200,20 @@ class Conductor:
         """Take no further host. With *undo*, what was touched goes back where that is what the user wants on a failure."""
         state = {"pause": "paused", "rollback": "rolling_back"}.get(self.facts["on_failure"], "running") if undo else "running"
         if state == "rolling_back":
-            floored = {row["host"]: self._no_way_back(row) for row in self._touched() if self._no_way_back(row)}
+            touched = [row["host"] for row in self._touched()]
+            floored = [f"{host}: {reason}" for host in touched if (reason := self._no_way_back(host))]
             if floored:
-                why += ". Not undone: " + "; ".join(f"{host}: {reason}" for host, reason in floored.items())
-            if floored and len(floored) == len(self._touched()):
-                state = "running"
+                why += f". Not undone: {'; '.join(floored)}"
+                if len(floored) == len(touched):
+                    state = "running"
         self.ledger.set_state(self.id, state, halted=why)
 
     def _touched(self) -> list[dict[str, t.Any]]:
         return [row for row in self.ledger.hosts(self.id).values() if row["state"] in ("done", "failed", "unreachable", "in_flight")]
 
-    def _no_way_back(self, row: t.Mapping[str, t.Any]) -> str:
-        """Return why a host must not go back to where it came from: the database has no place for that release any more."""
-        return str(self.facts["hosts"][row["host"]].get("no_way_back") or "")
+    def _no_way_back(self, host: str) -> str:
+        """Return why *host* must not go back to where it came from: the database has no place for that release any more."""
+        return str(self.facts["hosts"][host].get("no_way_back") or "")
 
     def _plan_undo(self) -> None:
         """Still-drained hosts first (they give capacity back at once), then the most recently updated ones.
@@ -221,7 +222,7 @@ class Conductor:
         """
         touched = self._touched()
         unchanged = {event["host"] for event in self.ledger.events(self.id) if event["event"] == "unchanged"}
-        back = [row for row in touched if row["from_release"] and row["from_release"] != row["to_release"] and not self._no_way_back(row)]
+        back = [row for row in touched if row["from_release"] and row["from_release"] != row["to_release"] and not self._no_way_back(row["host"])]
         stuck = [row["host"] for row in touched if row not in back]
         drained = [row["host"] for row in back if row["drained"]]
         updated = sorted((row for row in back if not row["drained"]), key=lambda row: -row["updated_at"])
@@ -231,7 +232,7 @@ class Conductor:
         for row in back:
             self.facts["hosts"][row["host"]]["target"] = row["from_release"]
         for host in stuck:
-            why = self._no_way_back({"host": host}) or "there is no earlier release on this host"
+            why = self._no_way_back(host) or "there is no earlier release on this host"
             self.ledger.event(self.id, "cannot_undo", host, reason=why)
 
     def finish(self, cleanup: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:

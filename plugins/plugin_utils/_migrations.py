@@ -103,7 +103,9 @@ def look(value: t.Mapping[str, t.Any], *, app: str, state_dir: str, resolved: t.
     if not tree:
         return seen
     engine = str(value.get("engine") or POSTGRESQL)
-    for name in source.carried(state_dir, str(resolved["digest"]), str(tree), directory):
+    names = source.carried(state_dir, str(resolved["digest"]), str(tree), directory)
+    tools = lint.installed() if names else lint.NO_TOOLS
+    for name in names:
         path = next((path for path in (os.path.join(str(tree), directory, f"{name}.{end}") for end in ("yml", "yaml")) if os.path.isfile(path)), None)
         if path is None:
             continue  # squashed, or files of SQL, which the host judges
@@ -119,7 +121,7 @@ def look(value: t.Mapping[str, t.Any], *, app: str, state_dir: str, resolved: t.
         if spec.app != app:
             seen.problems.append(f"{where}: app is {spec.app!r}, and this rollout is of {app!r}: correct one of them.")
         seen.notes.append(f"database: {name} ({', '.join(key for operation in spec.operations for key in operation)}), contract: {spec.contract.when}")
-        found = lint.lint_spec(given, where, engine, lint.installed(), text=text)
+        found = lint.lint_spec(given, where, engine, tools, text=text)
         if found:
             seen.notes.extend(lint.report(found).splitlines())
     return seen

@@ -24,6 +24,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_
 Facts = t.Dict[str, t.Any]
 
 BAD_STATES = ("failed", "unreachable", "rollback_failed")
+NO_ROOM = "no_room"
 
 
 class Conductor:
@@ -99,12 +100,28 @@ class Conductor:
 
     def failed(self, host: str, step: str, outcome: t.Mapping[str, t.Any], *, undo: bool) -> None:
         """Record why *host* failed, at the moment it does."""
+        if undo and self._had_no_room(host, outcome):
+            return
         message = str(outcome.get("msg") or outcome.get("stderr") or "no message")
         results = outcome.get("results")
         if isinstance(results, list) and message.startswith("One or more items failed"):
             messages = [str(item.get("msg")) for item in results if isinstance(item, dict) and item.get("failed")]
             message = "; ".join(messages) or message
         self._fail_in_the_roll(host, f"{step}: {message}", outcome, undo=undo)
+
+    def _had_no_room(self, host: str, outcome: t.Mapping[str, t.Any]) -> bool:
+        """Say whether *host* only has to wait: the floor let no balancer drain it, which it may when the others are back. It gets one more try."""
+        results = [item for item in outcome.get("results") or [] if isinstance(item, dict)]
+        refused = [item for item in results if item.get("failed")]
+        if not refused or not all(item.get("floor") for item in refused):
+            return False
+        self.ledger.update_host(self.id, host, drained=int(len(refused) < len(results)))
+        begun = self.ledger.begun(self.id)
+        if any(event["event"] == NO_ROOM and event["host"] == host and event["at"] >= begun for event in self.ledger.events(self.id)):
+            return False
+        self.ledger.update_host(self.id, host, state="done")
+        self.ledger.event(self.id, NO_ROOM, host)
+        return True
 
     def _fail(self, host: str, detail: str, outcome: t.Mapping[str, t.Any], *, drained: bool, undo: bool = False) -> None:
         state = "unreachable" if is_unreachable(outcome) else "failed"
@@ -140,7 +157,7 @@ class Conductor:
         """As :meth:`close_batch`, for one process of many."""
         recorded = self.ledger.hosts(self.id)
         for host in hosts:
-            if recorded[host]["state"] in BAD_STATES:
+            if recorded[host]["state"] in BAD_STATES or (undo and recorded[host]["state"] != "rolling_back"):
                 continue
             outcome = outcomes.get(host) or {}
             if host not in alive or not outcome.get("finished"):

@@ -126,6 +126,22 @@ def test_an_operators_maintenance_survives_a_rollout(settled: Site) -> None:
         time.sleep(1.5)
 
 
+def test_an_undo_for_which_there_is_no_room_waits_until_there_is(settled: Site) -> None:
+    """web1 dies while web3 fails. web2 is well but can't leave before web1 is back, and the undo comes to web2 first."""
+    tasks = os.path.join(settled.fleet.directory, "dies.yml")
+    with open(tasks, "w", encoding="utf-8") as file:
+        file.write("- name: See where it points\n  ansible.builtin.command: readlink /srv/shop/current\n  register: points\n  changed_when: false\n")
+        file.write("- name: Fail\n  when: inventory_hostname == 'web3' and '2.0' in points.stdout\n  block:\n")
+        file.write("    - name: Stop web1\n      ansible.builtin.command: systemctl stop shop\n      delegate_to: web1\n")
+        file.write("    - name: Let the balancers notice\n      ansible.builtin.wait_for:\n        timeout: 3\n      delegate_to: localhost\n")
+        file.write("    - name: Fail\n      ansible.builtin.command: 'false'\n")
+    played = settled.rollout("2.0", canary=0, batch=[1], max_unavailable=1, hooks={"after_switch": [tasks]})
+    assert played.code != 0 and "rolled_back" in played.text, played.text
+    assert "2 of 3 members are up and 2 must stay up" in re.sub(r"\s+", " ", played.text), played.text
+    assert set(settled.releases().values()) == {"1.0"} and settled.all_up()
+    assert "still out of rotation" not in played.text and "rollback_failed" not in played.text
+
+
 def test_the_last_healthy_member_is_never_drained(settled: Site) -> None:
     for host in ("web2", "web3"):
         settled.fleet.shell(host, "systemctl stop shop")

@@ -351,6 +351,35 @@ def test_a_host_goes_through_the_steps_that_it_needs_and_no_other() -> None:
     ]
 
 
+def test_an_undo_that_the_floor_refuses_is_tried_once_more_after_the_others(facts: dict[str, t.Any]) -> None:
+    conductor = Conductor(facts)
+    hosts = ["web1", "web2", "web3"]
+    conductor.open_batch(hosts, undo=False)
+    conductor.close(hosts[:2], {host: DONE for host in hosts}, set(hosts), undo=False)
+    conductor.failed("web3", "Switch", {"msg": "not healthy"}, undo=False)
+    conductor.close_batch(["web3"], {}, set(hosts), undo=False)
+    refused = {"failed": True, "msg": "no", "results": [{"failed": True, "floor": {"up": 2}}]}
+    conductor.open_batch(["web2"], undo=True)
+    conductor.failed("web2", "Drain", refused, undo=True)
+    after = conductor.close_batch(["web2"], {"web2": DONE}, set(hosts), undo=True)
+    row = conductor.ledger.hosts(conductor.id)["web2"]
+    assert (row["state"], row["drained"], "web2" in after["undo_rest_hosts"]) == ("done", 0, True)
+    assert conductor.open_batch(["web2"], undo=True) == ["web2"]
+    conductor.failed("web2", "Drain", refused, undo=True)
+    conductor.close_batch(["web2"], {"web2": DONE}, set(hosts), undo=True)
+    row = conductor.ledger.hosts(conductor.id)["web2"]
+    assert (row["state"], row["drained"], row["detail"]) == ("rollback_failed", 0, "Drain: no")
+
+
+def test_an_undo_refused_for_another_reason_has_failed(facts: dict[str, t.Any]) -> None:
+    conductor = Conductor(facts)
+    conductor.open_batch(["web1"], undo=True)
+    both = [{"failed": True, "floor": {"up": 2}}, {"failed": True, "msg": "the socket is dead"}]
+    conductor.failed("web1", "Drain", {"failed": True, "msg": "no", "results": both}, undo=True)
+    row = conductor.ledger.hosts(conductor.id)["web1"]
+    assert (row["state"], row["drained"]) == ("rollback_failed", 1)
+
+
 def test_an_undo_that_fails_takes_the_room_of_others_which_follow_one_by_one(facts: dict[str, t.Any]) -> None:
     conductor = Conductor({**facts, "max_unavailable": 2})
     hosts = ["web1", "web2", "web3"]

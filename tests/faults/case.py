@@ -109,7 +109,7 @@ def perform(ground: Ground, case: Case) -> Row:
         violations += checks.judge_settled(ground, ground.live)
         violations += checks.judge_links(ground, sampler, "after the re-run")
         violations += checks.judge_history(ground, earlier)
-    wrong, explained = checks.judge_requests(load.samples, fault, first.acted_at)
+    wrong, explained = checks.judge_requests(load.samples, fault, sampler, first.acted_at)
     violations += wrong + checks.judge_capacity(fault, sampler, first.acted_at) + fault.notes
     violations = list(dict.fromkeys(violations))
     ground.clear_flags()

@@ -20,10 +20,11 @@ GRACE = 3.0
 IN_FLIGHT = 0.3
 
 
-def judge_requests(samples: t.Sequence[Sample], fault: Fault, at: float | None) -> tuple[list[str], int]:
-    """P1. Return what is wrong, and how many failed requests the fault itself explains."""
+def judge_requests(samples: t.Sequence[Sample], fault: Fault, sampler: Sampler, at: float | None) -> tuple[list[str], int]:
+    """P1. Return what is wrong, and how many failed requests the fault itself explains: those of a host that was in rotation, or was being put back."""
     failed = [sample for sample in samples if sample.error]
-    until = fault.cost if fault.in_rotation else 0.0
+    serving = fault.in_rotation or (at is not None and sampler.was_up(fault.victim, at - IN_FLIGHT, at + IN_FLIGHT))
+    until = fault.cost if serving else 0.0
     excused = [sample for sample in failed if at is not None and until and at - IN_FLIGHT <= sample.at <= at + until]
     rest = [sample for sample in failed if sample not in excused]
     if not rest:

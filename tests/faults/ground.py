@@ -235,7 +235,7 @@ class Sampler:
 
     def __init__(self, ground: Ground, balancers: t.Sequence[str], interval: float = 0.1) -> None:
         self.ground, self.balancers, self.interval = ground, balancers, interval
-        self.up: list[tuple[float, str, int]] = []
+        self.up: list[tuple[float, frozenset[str]]] = []
         self.links: dict[str, str] = {}
         self.seen: set[str] = set()
         self._stop = threading.Event()
@@ -259,7 +259,7 @@ class Sampler:
             except OSError:
                 continue
             if len(standing) == WEB:
-                self.up.append((time.time(), balancer, sum(status.startswith(("UP", "no check")) for status in standing.values())))
+                self.up.append((time.time(), frozenset(host for host, status in standing.items() if status.startswith(("UP", "no check")))))
 
     def _look(self) -> None:
         while not self._stop.wait(self.interval):
@@ -271,4 +271,8 @@ class Sampler:
                     self.seen.add(self.ground.live_on(host))
 
     def fewest_up(self, since: float, until: float) -> int:
-        return min((count for at, dummy, count in self.up if since <= at < until), default=WEB)
+        return min((len(hosts) for at, hosts in self.up if since <= at < until), default=WEB)
+
+    def was_up(self, host: str, since: float, until: float) -> bool:
+        """Whether some balancer had *host* in rotation between the two."""
+        return any(host in hosts for at, hosts in self.up if since <= at < until)

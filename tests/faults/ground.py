@@ -114,15 +114,17 @@ class Ground(Site):
 
     def place(self, host: str, path: str) -> str:
         """Return *path* of a host as this machine sees it. Reading there costs the host nothing, and works while its network is cut."""
-        if host not in self._pids:
-            self._pids[host] = run(ENGINE, "inspect", "--format", "{{.State.Pid}}", self.fleet.name(host)).strip()
-        return f"/proc/{self._pids[host]}/root{path}"
+        pid = self._pids.get(host) or run(ENGINE, "inspect", "--format", "{{.State.Pid}}", self.fleet.name(host)).strip()
+        # Of a container that is down it is 0: a look at the next one, from whatever thread, must not be a look at this.
+        if pid != "0":
+            self._pids[host] = pid
+        return f"/proc/{pid}/root{path}"
 
     def forget(self, host: str) -> None:
         self._pids.pop(host, None)
 
     def alive(self, host: str) -> bool:
-        return os.path.exists(self.place(host, "/sbin/init")) and self._pids[host] != "0"
+        return os.path.exists(self.place(host, "/sbin/init"))
 
     def live_on(self, host: str) -> str:
         return os.path.basename(os.readlink(self.place(host, "/srv/shop/current")))
@@ -223,11 +225,12 @@ class Ground(Site):
                 self.wait_up()
 
     def keep(self, name: str, *texts: str) -> None:
-        """Keep the output of a case that went wrong, for whoever looks into it."""
+        """Keep the output of a case that went wrong, and what the balancers logged of it, for whoever looks into it."""
+        logs = [self.fleet.shell(name, "journalctl -u haproxy -o short-precise --no-pager --since -3min", check=False) for name in self.fleet.lb]
         directory = os.path.join(REPO, "build", "faults")
         os.makedirs(directory, exist_ok=True)
         with open(os.path.join(directory, f"{re.sub('[^A-Za-z0-9.]+', '-', name)}.log"), "w", encoding="utf-8") as file:
-            file.write("\n===== again =====\n".join(texts))
+            file.write("\n===== again =====\n".join([*texts, *logs]))
 
 
 class Sampler:

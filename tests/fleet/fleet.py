@@ -56,9 +56,13 @@ global
     hard-stop-after 10s
     maxconn 4000
     server-state-file {state}
+    log stdout format raw local0
 defaults
     load-server-state-from-file global
     mode http
+    log global
+    option httplog
+    option dontlog-normal
     timeout connect 2s
     timeout client 30s
     timeout server 30s

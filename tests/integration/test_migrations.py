@@ -112,6 +112,15 @@ def test_old_and_new_code_run_side_by_side_through_crash_rollback_and_another_tr
         assert part.code == 0 and shop.releases() == {"web1": "2.0", "web2": "2.0", "web3": "1.0"}, part.text
         left = roll(shop, "2.0", "--limit", "web1,web2", playbook="contract")
         assert left.code != 0 and f"E1: web3 (left out by --limit) runs release 1.0, which does not carry {MIGRATION}" in said(left), left.text
+
+        # So there is when a host failed.
+        fails = os.path.join(shop.fleet.directory, "fails.yml")
+        with open(fails, "w", encoding="utf-8") as file:
+            file.write("- name: Fail\n  ansible.builtin.command: 'false'\n")
+        failed = roll(shop, "2.0", hooks={"before_drain": [fails]}, on_failure="stop")
+        assert failed.code != 0 and shop.releases()["web3"] == "1.0", failed.text
+        old = roll(shop, "2.0", playbook="contract")
+        assert old.code != 0 and f"E1: web3 runs release 1.0, which does not carry {MIGRATION}" in said(old), old.text
         forward = roll(shop, "2.0")
         assert forward.code == 0 and set(shop.releases().values()) == {"2.0"}, forward.text
         assert shop.shapes("people") == [("name",), ("first", "last")]

@@ -27,20 +27,26 @@ FAST = {
     "unit": [*PYTEST, "tests/unit"],
 }
 MESSAGE = 1500  # characters of a failure that the summary repeats, of its message and of its end
-CONTROL = ["tests/integration/test_control.py", "tests/integration/test_once.py", "tests/integration/test_recover.py"]
-# Two lanes at once: most of what these tests do is wait for servers.
-LANES: list[dict[str, list[str]]] = [
-    {**FAST, "integration": [*PYTEST, "tests/integration", *(f"--ignore={path}" for path in CONTROL)], "stop matrix": [*PYTEST, "tests/stop_matrix"]},
-    {
-        "lint": ["tests/tools/lint.sh"],
-        "sanity": ["tests/tools/sanity.sh"],
-        "control": [*PYTEST, *CONTROL],
-        "faults": [*PYTEST, "tests/faults"],
-        "database": [*PYTEST, "tests/database"],
-        "adapters": [*PYTEST, "tests/adapters"],
-        "molecule": ["tests/tools/molecule.sh"],
-    },
-]
+APART = {
+    "rollout": ["tests/integration/test_rollout.py"],
+    "control": [f"tests/integration/test_{name}.py" for name in ("control", "once", "recover")],
+    "migrations": ["tests/integration/test_migrations.py"],
+}
+# The longest first: two at once, for most of what these tests do is wait for servers.
+STAGES: dict[str, list[str]] = {
+    "lint": ["tests/tools/lint.sh"],
+    "sanity": ["tests/tools/sanity.sh"],
+    "rollout": [*PYTEST, *APART["rollout"]],
+    "control": [*PYTEST, *APART["control"]],
+    "stop matrix": [*PYTEST, "tests/stop_matrix"],
+    "faults": [*PYTEST, "tests/faults"],
+    "migrations": [*PYTEST, *APART["migrations"]],
+    "database": [*PYTEST, "tests/database"],
+    "molecule": ["tests/tools/molecule.sh"],
+    "integration": [*PYTEST, "tests/integration", *(f"--ignore={path}" for paths in APART.values() for path in paths)],
+    "adapters": [*PYTEST, "tests/adapters"],
+}
+AT_ONCE = 2
 
 
 class Row(t.NamedTuple):
@@ -90,17 +96,23 @@ def _counts(junit: str, code: int) -> tuple[int, int, list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fast", action="store_true", help="only what needs no containers")
-    parser.add_argument("stage", nargs="*", help="names of stages; all by default")
+    parser.add_argument("stage", nargs="*", help=f"names of stages ({', '.join([*FAST, *STAGES])}); all by default")
     arguments = parser.parse_args()
+    unknown = set(arguments.stage) - {*FAST, *STAGES}
+    if unknown:
+        parser.error(f"there is no stage {', '.join(sorted(unknown))}")
     os.makedirs(os.path.join(REPO, "build"), exist_ok=True)
-    lanes = [{name: command for name, command in lane.items() if not arguments.stage or name in arguments.stage} for lane in LANES]
-    lanes = [FAST] if arguments.fast else [lane for lane in lanes if lane]
+    # What is fast is one job: its stages share caches.
+    jobs = [FAST] if arguments.fast else [FAST, *({name: command} for name, command in STAGES.items())]
+    if arguments.stage:
+        jobs = [{name: command for name, command in job.items() if name in arguments.stage} for job in jobs]
+    jobs = [job for job in jobs if job]
 
-    def drive(lane: dict[str, list[str]]) -> list[Row]:
-        return [run(name, command, live=len(lanes) == 1) for name, command in lane.items()]
+    def work(job: dict[str, list[str]]) -> list[Row]:
+        return [run(name, command, live=len(jobs) == 1) for name, command in job.items()]
 
-    with concurrent.futures.ThreadPoolExecutor(max(1, len(lanes))) as pool:
-        rows = [row for done in pool.map(drive, lanes) for row in done]
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        rows = [row for done in pool.map(work, jobs) for row in done]
     # Again at the end: a log that is kept in part keeps its end.
     for row in rows:
         for failure in row.failures:

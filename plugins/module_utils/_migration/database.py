@@ -121,6 +121,10 @@ class Database:
         """Return a second connection with the same settings. Raises DatabaseError."""
         return connect(self.settings)
 
+    def fileno(self) -> int:
+        """Return the connection's file descriptor: a process that inherits it keeps the session, and its locks, alive."""
+        return self._driver.fileno()
+
     def close(self) -> None:
         self._driver.close()
 

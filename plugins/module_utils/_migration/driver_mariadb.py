@@ -63,6 +63,9 @@ class _PyMySQL:
         code, text = _said(exc)
         return Fault(code, text, not self._connection.open or isinstance(exc, OSError) or code == "0")
 
+    def fileno(self) -> int:
+        return int(self._connection._sock.fileno())  # PyMySQL offers no other way
+
     def close(self) -> None:
         with contextlib.suppress(*self.errors):
             self._connection.close()

@@ -58,6 +58,9 @@ class _Psycopg:
         code = getattr(exc, "sqlstate", None) or getattr(exc, "pgcode", None) or ""
         return Fault(code, _first_line(exc), bool(self._connection.closed))
 
+    def fileno(self) -> int:
+        return int(self._connection.fileno())
+
     def close(self) -> None:
         with contextlib.suppress(*self.errors):
             self._connection.close()

@@ -267,12 +267,13 @@ def judge_canary(quiet: Quiet | None, *, quiet_period: float, app: str, carrying
     }
     if quiet.moved:
         writes = sum(quiet.moved.values())
+        often = f"at least {'once' if writes == 1 else f'{writes} times'} in the last {quiet.window:.0f} seconds"
         who = [str(session) for session in quiet.suspects if not _is_carrier(session.name, app, carrying)]
         named = f"; connected then, and not of a release that carries it: {_several(who)}" if who else f"; {quiet.blind or 'who wrote was gone when we looked'}"
         return Evidence(
             CANARY,
-            f"the old shape was written {writes} times in the last {quiet.window:.0f} seconds",
-            (f"something still writes the old shape ({writes} times in the last {quiet.window:.0f} seconds, counted by {', '.join(quiet.moved)}){named}",),
+            f"the old shape was written {often}",
+            (f"something still writes the old shape ({often}, counted by {', '.join(quiet.moved)}){named}",),
             "Find what still runs old code: a cron job, a worker, a script or a host that is in no group. Then the old shape must be left alone for "
             f"{quiet_period:g} seconds (quiet_period).",
             seen={**seen, "suspects": who[:20]},

@@ -59,24 +59,12 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     @contextlib.contextmanager
     def lock() -> t.Iterator[tuple[int, ...]]:
         with opened(params) as db, advisory.migration_lock(db, params["app"], deadline=params["lock_deadline"]):
-            yield _sockets(db)
+            yield (db.fileno(),)
 
     limits = Limits(params["timeout"], params["lock_wait_total"])
     settings = settings_of(params)
     execution = Execution(adapter_of(params["framework"]), settings, lock=lock, limits=limits, allow=params["allow"])
     return execution.status() if params["phase"] == "status" else execution.phase(check_mode)
-
-
-def _sockets(db: t.Any) -> tuple[int, ...]:
-    """Return the file descriptor of the connection *db*, whichever driver it is, or nothing when that does not tell."""
-    connection: t.Any = getattr(getattr(db, "_driver", None), "_connection", None)
-    holder: t.Any
-    for holder in (connection, getattr(connection, "_sock", None)):  # psycopg's own, PyMySQL's socket
-        try:
-            return (int(holder.fileno()),)
-        except (AttributeError, OSError, ValueError):
-            continue
-    return ()
 
 
 def settings_of(params: t.Mapping[str, t.Any]) -> Settings:

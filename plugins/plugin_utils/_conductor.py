@@ -226,7 +226,15 @@ class Conductor:
         self.ledger.set_state(self.id, state, halted=why)
 
     def _touched(self) -> list[dict[str, t.Any]]:
-        return [row for row in self.ledger.hosts(self.id).values() if row["state"] in ("done", "failed", "unreachable", "in_flight")]
+        """Return the hosts that this rollout has changed: in this run, or in an interrupted one that left them out of rotation or on its release."""
+        begun = {event["host"] for event in self.ledger.events(self.id) if event["event"] == "in_flight"}
+
+        def left_over(row: dict[str, t.Any]) -> bool:
+            there = self.facts["hosts"].get(row["host"], {}).get("from") == row["to_release"]
+            return row["state"] in ("pending", "skipped") and row["host"] in begun and bool(row["drained"] or there)
+
+        rows = self.ledger.hosts(self.id).values()
+        return [row for row in rows if row["state"] in ("done", "failed", "unreachable", "in_flight") or left_over(row)]
 
     def _no_way_back(self, host: str) -> str:
         """Return why *host* must not go back to where it came from: the database has no place for that release any more."""
@@ -243,7 +251,7 @@ class Conductor:
         stuck = [row["host"] for row in touched if row not in back]
         drained = [row["host"] for row in back if row["drained"]]
         updated = sorted((row for row in back if not row["drained"]), key=lambda row: -row["updated_at"])
-        self.facts["undo_hosts"] = drained + [row["host"] for row in updated if row["state"] == "done" or row["host"] not in unchanged]
+        self.facts["undo_hosts"] = drained + [row["host"] for row in updated if row["state"] not in BAD_STATES or row["host"] not in unchanged]
         size = self.facts.get("undo_max_parallel") or self.facts["max_unavailable"]
         self.facts["undo_serial"] = [size]
         for row in back:

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
 from database import suite
 from database.cases import ENGINES, cases, operation_of, operations
-from database.protocol import Protocol
-from database.servers import Servers
+from database.protocol import Engine, Protocol, prepare
+from database.servers import POSTGRESQL, Servers, Session
 
 SEED = int(os.environ.get("MIGRATIONS_SEED", "1"))
 SAMPLE = suite.sample(suite.chosen(suite.arguments([])), SEED)
@@ -32,3 +33,36 @@ def test_a_killed_runner_loses_nothing(engine: str, name: str, outcome: str, ser
     result = Protocol(servers, cases(engine)[name], outcome, "shop", kills=4, seed=SEED).run()
     assert result.ok, f"{suite.line(result)}\n" + "\n".join(result.wrong)
     assert result.kills
+
+
+def look(session: Session) -> int:
+    """Return how far the canary counts. On MariaDB each look takes a number itself."""
+    if session.engine == POSTGRESQL:
+        return int(session.rows("SELECT coalesce(max(last_value), 0) FROM pg_sequences WHERE sequencename LIKE '%canary'")[0][0])
+    schema, name = session.rows("SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'SEQUENCE'")[0]
+    return int(session.rows(f"SELECT NEXTVAL(`{schema}`.`{name}`)")[0][0])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_canary_counts_what_old_code_writes_and_nothing_else(engine: str, servers: Servers) -> None:
+    case = cases(engine)["rename_column"]
+    place = prepare(servers, case, "canary")
+    try:
+        work = Engine(place, case)
+        work.end(work.begin("backfilled"), "backfilled")
+        seen = 0 if engine == POSTGRESQL else 1
+        with place.connect("app") as old, place.connect("app") as new, place.connect("owner") as owner:
+            before = look(owner)
+            for statement in ("UPDATE users SET full_name = 'new' WHERE id = 1", "UPDATE users SET hits = hits + 1 WHERE id = 2"):
+                new.run(statement)
+                assert (after := look(owner)) == before + seen, statement
+                before = after
+            # Of several writes in one second a session may count one; a later one it counts again.
+            for statement in ("UPDATE users SET name = 'old' WHERE id = 1", "INSERT INTO users (name) VALUES ('old')"):
+                old.run(statement)
+                assert (after := look(owner)) == before + seen + 1, statement
+                before = after
+                time.sleep(1.1)
+            assert new.rows("SELECT full_name FROM users WHERE id = 1") == [("old",)]
+    finally:
+        servers.drop(place)

@@ -39,6 +39,7 @@ from faults.kinds import KINDS
 from faults.steps import Boundary
 
 Observed = t.Dict[str, t.List[t.Tuple[Boundary, float]]]
+PACES = ("batch", "window")
 LONG_ENOUGH = 0.25
 PLAYS = ("Plan the rollout", "Stage the release", "Roll", "Undo", "Finish")
 
@@ -109,7 +110,7 @@ def work(number: int, workers: int, options: argparse.Namespace, results: multip
     try:
         while mine is None or done < len(mine):
             with Fleet(web=WEB, lb=2) as fleet:
-                ground = Ground(fleet, options.pace)
+                ground = Ground(fleet, PACES[number % 2] if options.pace == "both" else options.pace)
                 ground.prepare()
                 if mine is None:
                     observed = {scenario: observe(ground, scenario) for scenario in SCENARIOS}
@@ -232,7 +233,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--sample", action="store_true", help="one case of each kind")
     made.add_argument("--kind", action="append", choices=list(KINDS), help="only this kind; may be given several times")
     made.add_argument("--place", default="", help="only boundaries that match this regular expression, such as 'good before Roll / Switch'")
-    made.add_argument("--pace", choices=["batch", "window"], default="batch", help="rollout_pace of every run")
+    made.add_argument("--pace", choices=[*PACES, "both"], default="both", help="rollout_pace of every run; with both, fleets take turns")
     made.add_argument("--budget-minutes", type=float, default=70, help="start no case after this time")
     made.add_argument("--seed", type=int, default=1, help="draws places, moments and victims")
     made.add_argument("--fleets", type=int, default=2, help="how many fleets work at the same time")

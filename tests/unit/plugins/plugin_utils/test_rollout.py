@@ -278,6 +278,29 @@ def test_a_host_that_failed_behind_no_balancer_is_undone_unless_it_was_put_back_
     assert after["undo_hosts"] == ["web3", "web2"]
 
 
+def test_what_an_interrupted_run_left_is_undone_as_well(facts: dict[str, t.Any]) -> None:
+    """web1 was left out of rotation, web2 on the new release and in rotation; the run that goes on halts before it comes to them."""
+    conductor = Conductor(facts)
+    conductor.open_batch(["web1", "web2"], undo=False)
+    facts["hosts"]["web1"]["drained"] = True
+    facts["hosts"]["web2"].update({"from": "2.0", "state": "skipped"})
+    conductor.ledger.save_plan("r", facts)
+    conductor.open_batch(["web3"], undo=False)
+    conductor.failed("web3", "Switch", {"msg": "not healthy"}, undo=False)
+    after = conductor.close_batch(["web3"], {"web3": DONE}, {"web3"}, undo=False)
+    assert after["undo_hosts"] == ["web1", "web3", "web2"]
+    assert {after["hosts"][host]["target"] for host in after["undo_hosts"]} == {"1.0"}
+
+
+def test_what_another_rollout_left_out_of_rotation_stays_out(facts: dict[str, t.Any]) -> None:
+    facts["hosts"]["web1"]["drained"] = True
+    conductor = Conductor(facts)
+    conductor.ledger.save_plan("r", facts)
+    conductor.open_batch(["web3"], undo=False)
+    conductor.failed("web3", "Switch", {"msg": "not healthy"}, undo=False)
+    assert conductor.close_batch(["web3"], {"web3": DONE}, {"web3"}, undo=False)["undo_hosts"] == ["web3"]
+
+
 def test_a_host_that_vanished_counts_as_unreachable_and_stays_on_record(facts: dict[str, t.Any]) -> None:
     conductor = Conductor({**facts, "on_failure": "stop"})
     conductor.open_batch(["web1"], undo=False)

@@ -111,6 +111,25 @@ def test_a_controller_that_dies_in_the_middle_is_finished_by_the_same_command(se
     assert settled.all_up()
 
 
+def test_what_a_killed_run_left_out_of_rotation_goes_back_when_the_next_one_fails(settled: Site) -> None:
+    tasks = os.path.join(settled.fleet.directory, "fails.yml")
+    with open(tasks, "w", encoding="utf-8") as file:
+        file.write("- name: See where it points\n  ansible.builtin.command: readlink /srv/shop/current\n  register: points\n  changed_when: false\n")
+        file.write("- name: Fail\n  ansible.builtin.command: 'false'\n  when: inventory_hostname == 'web3' and '2.0' in points.stdout\n")
+    changes = {"canary": 1, "batch": [1], "max_unavailable": 2, "hooks": {"after_switch": [tasks]}}
+    process = settled.fleet.begin("seamless.rollout.rollout", settled.variables("2.0", **changes), os.devnull)
+    deadline = time.monotonic() + 60
+    while settled.fleet.standing("lb1")["web2"].startswith("UP") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, 9)
+    process.wait()
+    assert settled.release_of("web1") == "2.0" and not settled.fleet.standing("lb1")["web2"].startswith("UP")
+    # web2, out of rotation, is no canary: web3 is, and fails before web2 has its turn.
+    again = settled.rollout("2.0", **changes)
+    assert again.code != 0 and "rolled_back" in again.text, again.text
+    assert set(settled.releases().values()) == {"1.0"} and settled.all_up()
+
+
 def test_an_operators_maintenance_survives_a_rollout(settled: Site) -> None:
     for balancer in settled.fleet.lb:
         settled.fleet.runtime(balancer, "set server shop/web3 state maint")

@@ -21,7 +21,7 @@ HOSTS, SESSIONS, CANARY, VERIFIED, ALONE, AGE, FLOOR = "E1", "E2", "E3", "E4", "
 MIN_AGE = 1800.0
 # PostgreSQL cuts application_name here.
 _NAME_MAX = 63
-_SHOWN = 5
+SHOWN = 5
 
 Report = t.Mapping[str, t.Any]
 
@@ -101,9 +101,10 @@ class Quiet:
     blind: str = ""  # what kept us from seeing all who were connected
 
 
-def _several(items: t.Sequence[str]) -> str:
-    shown = list(items[:_SHOWN])
-    return "; ".join([*shown, *([f"and {len(items) - _SHOWN} more"] if len(items) > _SHOWN else [])])
+def several(items: t.Sequence[str]) -> str:
+    """Return the first few of *items*, and how many there are beside them."""
+    shown = list(items[:SHOWN])
+    return "; ".join([*shown, *([f"and {len(items) - SHOWN} more"] if len(items) > SHOWN else [])])
 
 
 def carriers(reports: t.Iterable[Report]) -> tuple[str, ...]:
@@ -115,92 +116,6 @@ def carriers(reports: t.Iterable[Report]) -> tuple[str, ...]:
         carrying |= here
         not_carrying |= set(report.get("releases") or []) - here
     return tuple(sorted(carrying - not_carrying))
-
-
-def judge_hosts(reports: t.Sequence[Report], migration: str, where: str = "") -> Evidence:
-    """E1: every host of the application runs a release that carries the migration, from processes that began after the switch to it."""
-    asked = [report for report in reports if not report.get("retired")]
-    retired = [f"{report['host']} ({report['retired']})" for report in reports if report.get("retired")]
-    left = f"; named as retired, and not asked: {', '.join(retired)}" if retired else ""
-    missing = [trouble for report in asked for trouble in _host_troubles(report, migration)]
-    if not asked:
-        missing = [f"no host was asked: no host of the inventory is in {where or 'the groups'}"]
-    if missing:
-        return Evidence(
-            HOSTS,
-            f"{len(asked)} hosts were asked what they run{left}",
-            tuple(missing),
-            "Bring every host of the application to a release that carries the migration, without --limit, and see that it is healthy there; a host that is "
-            "gone for good is named in retired, with the reason.",
-            seen={str(report["host"]): _seen(report) for report in reports},
-        )
-    return Evidence(
-        HOSTS,
-        f"all {len(asked)} hosts run a release that carries {migration}{left}",
-        weak=_noted(asked),
-        seen={str(report["host"]): _seen(report) for report in reports},
-    )
-
-
-def _seen(report: Report) -> dict[str, t.Any]:
-    if report.get("retired"):
-        return {"retired": report["retired"]}
-    if not report.get("answered"):
-        return {"problem": report.get("msg") or "no answer"}
-    return {"release": report.get("release"), "switched_ago": report.get("switched_ago")}
-
-
-def _host_troubles(report: Report, migration: str) -> list[str]:
-    name = str(report["host"]) + (" (left out by --limit)" if report.get("left_out") else "")
-    if not report.get("answered"):
-        problem = str(report.get("msg") or "it gave no answer")
-        lost = f"{name} can't be reached, so nobody knows what runs there ({problem})"
-        return [lost if report.get("unreachable") else f"{name} can't tell what it runs: {problem}"]
-    release, carrying = report.get("release"), report.get("carriers") or []
-    if not release:
-        return [f"{name} has no release: its link current is {report.get('kind') or 'missing'}"]
-    found = []
-    if release not in carrying:
-        found.append(f"{name} runs release {release}, which does not carry {migration}")
-    if report.get("state") in ("failed", "bad"):
-        found.append(f"{name} has release {release}, which is marked {report['state']} there")
-    for service in report.get("services") or []:
-        found += _service_troubles(name, str(release), service, carrying)
-    told = {old for service in report.get("services") or [] for old in service.get("releases") or []}
-    for old, processes in (report.get("processes") or {}).items():
-        if old not in carrying and old not in told:
-            found.append(f"{name}: {', '.join(processes)} still work{'s' if len(processes) == 1 else ''} in release {old}")
-    return found
-
-
-def _service_troubles(name: str, release: str, service: t.Mapping[str, t.Any], carrying: t.Container[str]) -> list[str]:
-    old = [item for item in service.get("releases") or [] if item not in carrying]
-    if old:
-        return [f"{name}: service {service['name']} still works in release {', '.join(old)}"]
-    if not service.get("active"):
-        if service.get("action") == "none":
-            return []
-        return [f"{name}: service {service['name']} is not running, so release {release} has not shown there that it can"]
-    if not service.get("releases") and service.get("action") != "none" and not service.get("since_switch"):
-        since = "began before the switch to" if service.get("since_switch") is False else "can't be told to have begun after the switch to"
-        return [f"{name}: the process of service {service['name']} {since} {release}, so it may still be old code"]
-    return []
-
-
-def _noted(reports: t.Sequence[Report]) -> str:
-    """Return what could not be seen well, each with the hosts that it was so on."""
-    notes: dict[str, list[str]] = {}
-    for report in reports:
-        for note in _host_notes(report):
-            notes.setdefault(note, []).append(str(report["host"]))
-    more = {note: f" and {len(hosts) - _SHOWN} more" if len(hosts) > _SHOWN else "" for note, hosts in notes.items()}
-    return _several([f"{', '.join(hosts[:_SHOWN])}{more[note]}: {note}" for note, hosts in notes.items()])
-
-
-def _host_notes(report: Report) -> list[str]:
-    silent = [str(service["name"]) for service in report.get("services") or [] if service.get("action") == "none" and not service.get("releases")]
-    notes = [f"nothing shows which release {', '.join(silent)} works in (action: none)"] if silent else []
-    return notes if report.get("services") else [*notes, "no service is named, so only its link and its processes tell what it runs"]
 
 
 def release_of(name: str, app: str) -> str | None:
@@ -232,7 +147,7 @@ def judge_sessions(
     old = [session for session in old if session not in kept]
     weak = [blind] if blind else []
     if kept:
-        weak.append(f"idle connections of a pooler still have the name of a client that may have left: {_several([str(session) for session in kept])}")
+        weak.append(f"idle connections of a pooler still have the name of a client that may have left: {several([str(session) for session in kept])}")
     if not named:
         weak.append(f"no session says its release: set application_name={app}@RELEASE where the application connects")
     elif len(named) < len(sessions):
@@ -269,7 +184,7 @@ def judge_canary(quiet: Quiet | None, *, quiet_period: float, app: str, carrying
         writes = sum(quiet.moved.values())
         often = f"at least {'once' if writes == 1 else f'{writes} times'} in the last {quiet.window:.0f} seconds"
         who = [str(session) for session in quiet.suspects if not _is_carrier(session.name, app, carrying)]
-        named = f"; connected then, and not of a release that carries it: {_several(who)}" if who else f"; {quiet.blind or 'who wrote was gone when we looked'}"
+        named = f"; connected then, and not of a release that carries it: {several(who)}" if who else f"; {quiet.blind or 'who wrote was gone when we looked'}"
         return Evidence(
             CANARY,
             f"the old shape was written {often}",
@@ -325,7 +240,7 @@ def judge_alone(reports: t.Sequence[Report], *, rollout_id: str, locked: str = "
         (dead if lock.get("expired") else missing).append(text)
     if locked:
         missing.append(locked)
-    weak = [f"a rollout died and left its lock: {_several(dead)}"] if dead else []
+    weak = [f"a rollout died and left its lock: {several(dead)}"] if dead else []
     weak += [f"begun and not ended: {', '.join(running)}"] if running else []
     if missing:
         advice = "Wait until that has ended, or settle it with the recover playbook."

@@ -13,7 +13,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._migration import advisory, evidence, gate, states
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import advisory, evidence, gate, gate_hosts, states
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.connection import CONNECTION_SPEC, opened
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.database import Database, DatabaseError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger import GATE_TTL, Ledger
@@ -78,7 +78,7 @@ def _judged(db: Database, params: dict[str, t.Any], *, check_mode: bool) -> dict
     if period is None:
         period = float((migration.spec.get("contract") or {}).get("quiet_period", 600))
     outside = [
-        gate.judge_hosts(reports, migration.name, ", ".join([*params["groups"], *params["also_runs"]])),
+        gate_hosts.judge_hosts(reports, migration.name, ", ".join([*params["groups"], *params["also_runs"]])),
         gate.judge_age(reports, min_age=params["min_age"], pinned={item["release"]: item["reason"] for item in params["pinned"]}, carrying=carrying),
     ]
     if params["floor_failed"] is not None:
@@ -139,7 +139,7 @@ def _judged_release(db: Database, params: dict[str, t.Any]) -> dict[str, t.Any]:
     seen = evidence.sessions(db)
     verdict = gate.Verdict(
         (
-            gate.judge_hosts(reports, f"the code of release {release}", ", ".join([*params["groups"], *params["also_runs"]])),
+            gate_hosts.judge_hosts(reports, f"the code of release {release}", ", ".join([*params["groups"], *params["also_runs"]])),
             gate.judge_sessions(
                 seen.for_judgement, app=app, carrying=carrying, pooled=pooled, poolers=params["poolers"], unseen=seen.why, blind=seen.blind
             ),

@@ -10,7 +10,7 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.seamless.rollout.plugins.module_utils._migration import evidence, gate
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import evidence, gate, gate_hosts
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.gate import Count, Quiet, Session
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger_records import Gate, Migration
 from hypothesis import given
@@ -36,7 +36,7 @@ def hosts(**third: t.Any) -> list[dict[str, t.Any]]:
 
 
 def test_a_fleet_that_runs_the_release_everywhere_is_evidence() -> None:
-    found = gate.judge_hosts(hosts(), NAME)
+    found = gate_hosts.judge_hosts(hosts(), NAME)
     assert (found.ok, found.what, found.weak) == (True, f"all 3 hosts run a release that carries {NAME}", "")
     assert found.seen["web3"] == {"release": "42", "switched_ago": 5000.0}
 
@@ -62,7 +62,7 @@ def test_a_fleet_that_runs_the_release_everywhere_is_evidence() -> None:
     ],
 )  # fmt: skip
 def test_every_way_in_which_a_host_can_hold_old_code_is_named(third: dict[str, t.Any], message: str) -> None:
-    found = gate.judge_hosts(hosts(**third), NAME)
+    found = gate_hosts.judge_hosts(hosts(**third), NAME)
     assert not found.ok
     assert len(found.missing) == 1
     assert message in found.missing[0]
@@ -80,14 +80,14 @@ def test_every_way_in_which_a_host_can_hold_old_code_is_named(third: dict[str, t
     ],
 )
 def test_what_a_host_need_not_show(third: dict[str, t.Any]) -> None:
-    assert gate.judge_hosts(hosts(**third), NAME).ok
+    assert gate_hosts.judge_hosts(hosts(**third), NAME).ok
 
 
 def test_a_retired_host_is_named_with_its_reason_and_nobody_at_all_is_no_evidence() -> None:
-    found = gate.judge_hosts([*hosts(), {"host": "web9", "retired": "scrapped"}], NAME)
+    found = gate_hosts.judge_hosts([*hosts(), {"host": "web9", "retired": "scrapped"}], NAME)
     assert (found.ok, found.what) == (True, f"all 3 hosts run a release that carries {NAME}; named as retired, and not asked: web9 (scrapped)")
     for nobody in ([], [{"host": "web9", "retired": "scrapped"}]):
-        assert gate.judge_hosts(nobody, NAME, "web").missing == ("no host was asked: no host of the inventory is in web",)
+        assert gate_hosts.judge_hosts(nobody, NAME, "web").missing == ("no host was asked: no host of the inventory is in web",)
 
 
 def test_a_release_carries_only_what_it_carries_everywhere() -> None:
@@ -193,7 +193,7 @@ def test_the_last_switch_must_be_old_and_no_older_release_pinned() -> None:
 
 
 def verdict(*third: gate.Evidence) -> gate.Verdict:
-    return gate.Verdict((gate.judge_hosts(hosts(), NAME), *third))
+    return gate.Verdict((gate_hosts.judge_hosts(hosts(), NAME), *third))
 
 
 def test_a_verdict_names_all_that_is_missing_and_waits_only_for_time() -> None:
@@ -216,7 +216,7 @@ FLAWS: list[dict[str, t.Any]] = [
 
 @given(st.lists(st.sampled_from([{}, *FLAWS]), min_size=1, max_size=6))
 def test_one_host_with_a_flaw_is_enough(flaws: list[dict[str, t.Any]]) -> None:
-    found = gate.judge_hosts([host(f"web{number}", **flaw) for number, flaw in enumerate(flaws)], NAME)
+    found = gate_hosts.judge_hosts([host(f"web{number}", **flaw) for number, flaw in enumerate(flaws)], NAME)
     assert found.ok == (not any(flaws))
     assert len(found.missing) == sum(map(bool, flaws))
 

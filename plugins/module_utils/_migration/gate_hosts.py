@@ -1,0 +1,99 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# BSD 2-Clause License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+# This module_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+"""E1: whether old code still runs on a host of the application. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.gate import HOSTS, SHOWN, Evidence, Report, several
+
+
+def judge_hosts(reports: t.Sequence[Report], migration: str, where: str = "") -> Evidence:
+    """E1: every host of the application runs a release that carries the migration, from processes that began after the switch to it."""
+    asked = [report for report in reports if not report.get("retired")]
+    retired = [f"{report['host']} ({report['retired']})" for report in reports if report.get("retired")]
+    left = f"; named as retired, and not asked: {', '.join(retired)}" if retired else ""
+    missing = [trouble for report in asked for trouble in _host_troubles(report, migration)]
+    if not asked:
+        missing = [f"no host was asked: no host of the inventory is in {where or 'the groups'}"]
+    if missing:
+        return Evidence(
+            HOSTS,
+            f"{len(asked)} hosts were asked what they run{left}",
+            tuple(missing),
+            "Bring every host of the application to a release that carries the migration, without --limit, and see that it is healthy there; a host that is "
+            "gone for good is named in retired, with the reason.",
+            seen={str(report["host"]): _seen(report) for report in reports},
+        )
+    return Evidence(
+        HOSTS,
+        f"all {len(asked)} hosts run a release that carries {migration}{left}",
+        weak=_noted(asked),
+        seen={str(report["host"]): _seen(report) for report in reports},
+    )
+
+
+def _seen(report: Report) -> dict[str, t.Any]:
+    if report.get("retired"):
+        return {"retired": report["retired"]}
+    if not report.get("answered"):
+        return {"problem": report.get("msg") or "no answer"}
+    return {"release": report.get("release"), "switched_ago": report.get("switched_ago")}
+
+
+def _host_troubles(report: Report, migration: str) -> list[str]:
+    name = str(report["host"]) + (" (left out by --limit)" if report.get("left_out") else "")
+    if not report.get("answered"):
+        problem = str(report.get("msg") or "it gave no answer")
+        lost = f"{name} can't be reached, so nobody knows what runs there ({problem})"
+        return [lost if report.get("unreachable") else f"{name} can't tell what it runs: {problem}"]
+    release, carrying = report.get("release"), report.get("carriers") or []
+    if not release:
+        return [f"{name} has no release: its link current is {report.get('kind') or 'missing'}"]
+    found = []
+    if release not in carrying:
+        found.append(f"{name} runs release {release}, which does not carry {migration}")
+    if report.get("state") in ("failed", "bad"):
+        found.append(f"{name} has release {release}, which is marked {report['state']} there")
+    for service in report.get("services") or []:
+        found += _service_troubles(name, str(release), service, carrying)
+    told = {old for service in report.get("services") or [] for old in service.get("releases") or []}
+    for old, processes in (report.get("processes") or {}).items():
+        if old not in carrying and old not in told:
+            found.append(f"{name}: {', '.join(processes)} still work{'s' if len(processes) == 1 else ''} in release {old}")
+    return found
+
+
+def _service_troubles(name: str, release: str, service: t.Mapping[str, t.Any], carrying: t.Container[str]) -> list[str]:
+    old = [item for item in service.get("releases") or [] if item not in carrying]
+    if old:
+        return [f"{name}: service {service['name']} still works in release {', '.join(old)}"]
+    if not service.get("active"):
+        if service.get("action") == "none":
+            return []
+        return [f"{name}: service {service['name']} is not running, so release {release} has not shown there that it can"]
+    if not service.get("releases") and service.get("action") != "none" and not service.get("since_switch"):
+        since = "began before the switch to" if service.get("since_switch") is False else "can't be told to have begun after the switch to"
+        return [f"{name}: the process of service {service['name']} {since} {release}, so it may still be old code"]
+    return []
+
+
+def _noted(reports: t.Sequence[Report]) -> str:
+    """Return what could not be seen well, each with the hosts that it was so on."""
+    notes: dict[str, list[str]] = {}
+    for report in reports:
+        for note in _host_notes(report):
+            notes.setdefault(note, []).append(str(report["host"]))
+    more = {note: f" and {len(hosts) - SHOWN} more" if len(hosts) > SHOWN else "" for note, hosts in notes.items()}
+    return several([f"{', '.join(hosts[:SHOWN])}{more[note]}: {note}" for note, hosts in notes.items()])
+
+
+def _host_notes(report: Report) -> list[str]:
+    silent = [str(service["name"]) for service in report.get("services") or [] if service.get("action") == "none" and not service.get("releases")]
+    notes = [f"nothing shows which release {', '.join(silent)} works in (action: none)"] if silent else []
+    return notes if report.get("services") else [*notes, "no service is named, so only its link and its processes tell what it runs"]

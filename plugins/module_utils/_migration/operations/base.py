@@ -4,7 +4,7 @@
 
 # This module_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
 
-"""What all operations share: the operation at work, the names of what it makes, and facts about the types of both engines."""
+"""What all operations share: the operation at work, and the names of what it makes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
     Server,
     Table,
 )
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.datatypes import builtin, cast_type
 
 SCHEMA = "seamless_rollout"  # PostgreSQL: holds the functions and sequences that a migration makes
 MARKER = "pg_catalog.current_setting('seamless_rollout.backfill', true)"
@@ -31,15 +32,6 @@ MARKED = f"{MARKER} OPERATOR(pg_catalog.=) 'on'"
 
 _BINARY_EQUAL = re.compile(r"\s*(?:var)?char|\s*(?:tiny|medium|long)?text|\s*enum|\s*set\b|\s*(?:n|national )(?:var)?char|\s*json", re.IGNORECASE)
 _NO_EQUALITY = re.compile(r"\s*(?:pg_catalog\.)?(json|xml|point|line|lseg|box|path|polygon|circle)(?:\[\])*\s*$", re.IGNORECASE)
-_BUILTIN = re.compile(
-    r"""\s*(?:pg_catalog\.)?(?:
-      (?:small|big)?int(?:eger|2|4|8)?|bool(?:ean)?|real|float[48]?(?:\(\d+\))?|double\ precision|(?:numeric|decimal)(?:\s*\([\d, -]+\))?
-      |(?:character\ varying|varchar|character|char|bpchar|bit\ varying|bit|varbit)(?:\s*\(\d+\))?|"char"
-      |text|name|date|uuid|bytea|jsonb|inet|cidr|macaddr8?|money|oid|tsvector|tsquery|pg_lsn|xid8?|reg\w+
-      |(?:time|timestamp)(?:tz)?(?:\s*\(\d\))?(?:\ with(?:out)?\ time\ zone)?|interval(?:\b[^.]*)?|(?:int[48]|num|ts|tstz|date)(?:multi)?range
-    )\s*$""",
-    re.IGNORECASE | re.VERBOSE,
-)
 _LENGTH = re.compile(r"\s*(?:character varying|varchar|character|char|bpchar)\s*(?:\(\s*\d+\s*\))?\s*$", re.IGNORECASE)
 _BOUND = {
     "partition": "name the partitioned table",
@@ -311,41 +303,6 @@ def constant(work: Work, expression: str) -> bool:
         and pieces[1].text == "::"
         and all(piece.kind in ("word", "quoted", "number") or piece.text in ("::", ".", ",", "(", ")", "[", "]") for piece in pieces[1:])
     )
-
-
-def builtin(type_: str) -> bool:
-    """Say whether PostgreSQL's *type_* is one of its own, with an = of its own: names of others depend on the search_path."""
-    return bool(_BUILTIN.match(re.sub(r"(\[\])+$", "", type_.strip())))
-
-
-def cast_type(type_: str) -> str | None:
-    """Return what MariaDB's CAST takes for a column of *type_*; None where it has nothing."""
-    low = type_.strip().lower()
-    match = re.match(r"([a-z]+)\s*(\([^)]*\))?", low)
-    word, size = (match.group(1), match.group(2) or "") if match else ("", "")
-    if word in ("tinyint", "smallint", "mediumint", "int", "integer", "bigint", "bool", "boolean"):
-        return "UNSIGNED" if "unsigned" in low else "SIGNED"
-    if word in ("decimal", "numeric", "dec", "fixed"):
-        return f"DECIMAL{size or '(10,0)'}"
-    if word in ("char", "varchar"):
-        return f"CHAR{size}"
-    if word in ("text", "tinytext", "mediumtext", "longtext", "enum", "set", "json"):
-        return "CHAR"
-    if word in ("date", "double", "float"):
-        return word.upper()
-    if word in ("datetime", "time"):
-        return f"{word.upper()}{size}"
-    return f"DATETIME{size}" if word == "timestamp" else None
-
-
-def integer_range(type_: str) -> tuple[int, int] | None:
-    """Return the least and the greatest value of MariaDB's integer *type_*, which its CAST does not check."""
-    bits = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "integer": 32, "bigint": 64, "bool": 8, "boolean": 8}.get(
-        re.split(r"[\s(]", type_.strip().lower())[0]
-    )
-    if bits is None:
-        return None
-    return (0, 2**bits - 1) if "unsigned" in type_.lower() else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
 def zero(work: Work, column: Column) -> str:

@@ -16,7 +16,8 @@ import zlib
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import expressions
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Canary, Check, Column, Name, Plan, Step, Table
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, default_of, integer_range, zero
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, default_of, zero
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.datatypes import integer_range
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.mariadb import (
     Carried,
     absent,

@@ -15,10 +15,11 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _floors, _migrations, _plan_facts, _plan_text, _steps, _traits, _windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
+from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import zone_order
 from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import begin, identify, whoami
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
-from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import make_plan, zone_order
+from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import make_plan
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
 
 if t.TYPE_CHECKING:

@@ -13,7 +13,8 @@ import difflib
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import USABLE_STATES
-from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import HostView, budget
+from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import budget
+from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import HostView
 
 
 @dataclasses.dataclass

@@ -16,9 +16,10 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.module_utils import _health
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release.lock import POLICIES
+from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import Amount
 from ansible_collections.seamless.rollout.plugins.plugin_utils._blockers import blocker_problems
 from ansible_collections.seamless.rollout.plugins.plugin_utils._migrations import ROLE as MIGRATION_ROLE
-from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import PER_ZONE, Amount
+from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import PER_ZONE
 from ansible_collections.seamless.rollout.plugins.plugin_utils._reader import DEFAULTS, Reader, amount_problem, unknown_names
 from ansible_collections.seamless.rollout.plugins.plugin_utils._windows import window_problems
 

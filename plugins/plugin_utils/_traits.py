@@ -13,7 +13,7 @@ import itertools
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import budget, zone_order
+from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import budget, zone_order
 
 if t.TYPE_CHECKING:
     from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import Plan

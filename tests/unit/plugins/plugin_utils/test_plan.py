@@ -19,18 +19,10 @@ import yaml
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _traits
+from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import at_least_one, budget
 from ansible_collections.seamless.rollout.plugins.plugin_utils._history import read_history
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
-from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import (
-    DEFAULT_BATCH,
-    HostView,
-    Plan,
-    _Sizes,
-    at_least_one,
-    budget,
-    estimate,
-    make_plan,
-)
+from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import DEFAULT_BATCH, HostView, Plan, _Sizes, estimate, make_plan
 from ansible_collections.seamless.rollout.plugins.plugin_utils._planner import Planner
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
 from ansible_collections.seamless.rollout.plugins.plugin_utils._templates import fingerprint, is_static

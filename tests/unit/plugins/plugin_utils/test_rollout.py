@@ -9,9 +9,10 @@ import typing as t
 import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
+from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import resolve_amount
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
-from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import HostView, Plan, make_plan, resolve_amount
+from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import HostView, Plan, make_plan
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
 from ansible_collections.seamless.rollout.plugins.plugin_utils._steps import roll_steps
 from hypothesis import given

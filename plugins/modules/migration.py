@@ -92,7 +92,13 @@ options:
   gate:
     description:
       - Number of the gate's record that says that no old code runs any more. V(quarantined) and V(contracted) need it, or O(force_contract_reason).
+      - V(aborted) needs one of a gate with C(purpose=abort), which says that no code runs that needs the new shape, or O(force_abort_reason).
     type: int
+  force_abort_reason:
+    description:
+      - Why the new shape may go without a gate. It is kept in the ledger.
+    type: str
+    default: ''
   gate_ttl:
     description:
       - Seconds for which the gate's word counts.

@@ -56,6 +56,14 @@ options:
         nothing counts what old code writes, nothing is recorded, and there is no floor.
     type: str
     default: ''
+  purpose:
+    description:
+      - V(contract) is about old code, before its shape goes. V(abort) is about code that needs the new shape, before that is taken away by C(state=aborted).
+        E1 then is that no host runs anything of a release that carries the migration, and E2 that no session says that it is of one. What new code writes
+        is counted by nothing, so C(E3), C(E4) and C(E6) are not asked.
+    type: str
+    choices: [contract, abort]
+    default: contract
   groups:
     description:
       - Groups or patterns of the hosts that run the application. Without it, the variable C(rollout_hosts), or V(app).
@@ -201,6 +209,22 @@ EXAMPLES = r"""
     app: shop
     name: 2026_11_22_01_user_name
     state: quarantined
+    gate: "{{ gate.gate }}"
+
+- name: Make sure that nothing needs the new shape any more
+  seamless.rollout.migration_gate:
+    login_db: shop
+    app: shop
+    name: 2026_11_22_01_user_name
+    purpose: abort
+  register: gate
+
+- name: Give the migration up
+  seamless.rollout.migration:
+    login_db: shop
+    app: shop
+    name: 2026_11_22_01_user_name
+    state: aborted
     gate: "{{ gate.gate }}"
 
 - name: Begin the quiet period after a rollout, and see what is missing so far

@@ -32,6 +32,7 @@ def parameters(job: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         login_db=job["database"], spec=job["spec"], name=job["name"], state=job["target"], verify_window=WINDOW,
         force_contract_reason=REASON if job["target"] in ("quarantined", "contracted") else "",
     )
+    params["force_abort_reason"] = REASON if job["target"] == "aborted" else ""
     params.update(job.get("params", {}))
     return params
 

@@ -170,9 +170,14 @@ def test_the_contract_raises_the_floor_and_is_undone_as_long_as_the_old_shape_is
         assert nameless.code != 0 and f"In quarantine are: {MIGRATION}." in said(nameless), nameless.text
         restored = roll(shop, "2.0", playbook="restore", restore=MIGRATION)
         assert restored.code == 0 and shop.state() == "backfilled", restored.text
+        early = roll(shop, "2.0", playbook="abort_migration", abort=MIGRATION)
+        assert early.code != 0 and f"E1: web1 runs release 2.0, which carries {MIGRATION}" in said(early), early.text
         back = roll(shop, "", playbook="rollback", to="1.0")
         assert back.code == 0 and set(shop.releases().values()) == {"1.0"}, back.text
         assert len(shop.shapes("users")) == len(shop.shapes("people")) == 2
+        gone = roll(shop, "1.0", playbook="abort_migration", abort=MIGRATION)
+        assert gone.code == 0 and shop.state() == "aborted", gone.text
+        assert shop.shapes("users") == shop.shapes("people") == [("name",)]
 
 
 def read(path: str) -> str:

@@ -18,6 +18,7 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import states
 
 HOSTS, SESSIONS, CANARY, VERIFIED, ALONE, AGE, FLOOR = "E1", "E2", "E3", "E4", "E5", "E6", "floor"
+CONTRACT, ABORT = PURPOSES = ("contract", "abort")
 MIN_AGE = 1800.0
 # PostgreSQL cuts application_name here.
 _NAME_MAX = 63
@@ -101,6 +102,11 @@ class Quiet:
     blind: str = ""  # what kept us from seeing all who were connected
 
 
+def all_carriers(reports: t.Iterable[Report]) -> tuple[str, ...]:
+    """Return the releases that carry the migration on some host: code that an abort takes the new shape away from."""
+    return tuple(sorted({release for report in reports for release in report.get("carriers") or []}))
+
+
 def several(items: t.Sequence[str]) -> str:
     """Return the first few of *items*, and how many there are beside them."""
     shown = list(items[:SHOWN])
@@ -129,9 +135,12 @@ def _is_carrier(name: str, app: str, carrying: t.Iterable[str]) -> bool:
 
 def judge_sessions(
     sessions: t.Sequence[Session] | None, *, app: str, carrying: t.Sequence[str], pooled: str = "", poolers: t.Container[str] = (), unseen: str = "",
-    blind: str = "",
+    blind: str = "", purpose: str = CONTRACT,
 ) -> Evidence:
-    """E2: no session of the database tells that it is of another release. *pooled* says why our own connection can't be trusted to see them."""
+    """E2: no session of the database tells that it is of a release that must be gone: one that does not carry the migration, or one that does (abort).
+
+    *pooled* says why our own connection can't be trusted to see them.
+    """
     if pooled:
         return Evidence(
             SESSIONS,
@@ -142,7 +151,7 @@ def judge_sessions(
     if sessions is None:
         return Evidence(SESSIONS, "the sessions can't be asked for their release", weak=unseen or "the server does not tell")
     named = [session for session in sessions if release_of(session.name, app) is not None]
-    old = [session for session in named if not _is_carrier(session.name, app, carrying)]
+    old = [session for session in named if _is_carrier(session.name, app, carrying) is (purpose == ABORT)]
     kept = [session for session in old if session.address in poolers and not session.active]
     old = [session for session in old if session not in kept]
     weak = [blind] if blind else []
@@ -158,13 +167,14 @@ def judge_sessions(
     if old:
         return Evidence(
             SESSIONS,
-            f"{len(old)} of {len(sessions)} sessions are of a release that does not carry the migration",
+            f"{len(old)} of {len(sessions)} sessions are of a release that {'carries' if purpose == ABORT else 'does not carry'} the migration",
             tuple(f"session of release {release_of(session.name, app)}: {session}" for session in old[:20]),
             "Stop or restart what connects from there. A pooler's idle connection keeps the name of a client that left: have it reconnect, or name the "
             "pooler's addresses in poolers.",
             seen=seen,
         )
-    return Evidence(SESSIONS, f"{len(named)} of {len(sessions)} sessions say their release, and each carries the migration", weak="; ".join(weak), seen=seen)
+    each = "none" if purpose == ABORT else "each"
+    return Evidence(SESSIONS, f"{len(named)} of {len(sessions)} sessions say their release, and {each} carries the migration", weak="; ".join(weak), seen=seen)
 
 
 def judge_canary(quiet: Quiet | None, *, quiet_period: float, app: str, carrying: t.Sequence[str], now: float, why_none: str = "", gone: str = "") -> Evidence:
@@ -311,9 +321,9 @@ class Verdict:
         lines = [f"{item.id}: {what}" for item in self.evidence for what in item.missing]
         return lines + [f"{item.id}: not yet: {item.what}" for item in self.evidence if not item.missing and item.pending is not None]
 
-    def sentence(self, migration: str) -> str:
+    def sentence(self, migration: str, purpose: str = CONTRACT) -> str:
         if self.passed:
-            return f"The gate of {migration} passed: no old code was found anywhere."
+            return f"The gate of {migration} passed: no {'code that needs it' if purpose == ABORT else 'old code'} was found anywhere."
         advice = " ".join(dict.fromkeys(item.would_do for item in self.evidence if not item.ok and item.would_do))
         held = "is not open yet" if self.pending is not None else "is shut"
         return f"The gate of {migration} {held}, since nothing that can't be undone is done without evidence. Missing: {'; '.join(self.missing)}. {advice}"

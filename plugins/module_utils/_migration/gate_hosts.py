@@ -4,38 +4,37 @@
 
 # This module_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
 
-"""E1: whether old code still runs on a host of the application. Pure."""
+"""E1: whether code that must be gone still runs on a host of the application: old code before a contract, new code before an abort. Pure."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.gate import HOSTS, SHOWN, Evidence, Report, several
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.gate import ABORT, CONTRACT, HOSTS, SHOWN, Evidence, Report, several
 
 
-def judge_hosts(reports: t.Sequence[Report], migration: str, where: str = "") -> Evidence:
-    """E1: every host of the application runs a release that carries the migration, from processes that began after the switch to it."""
+def judge_hosts(reports: t.Sequence[Report], migration: str, where: str = "", purpose: str = CONTRACT) -> Evidence:
+    """E1: every host of the application runs a release that carries the migration, from processes that began after the switch to it.
+
+    For an abort: no host runs anything of a release that carries it.
+    """
     asked = [report for report in reports if not report.get("retired")]
     retired = [f"{report['host']} ({report['retired']})" for report in reports if report.get("retired")]
     left = f"; named as retired, and not asked: {', '.join(retired)}" if retired else ""
-    missing = [trouble for report in asked for trouble in _host_troubles(report, migration)]
+    troubles = _host_needs if purpose == ABORT else _host_troubles
+    missing = [trouble for report in asked for trouble in troubles(report, migration)]
     if not asked:
         missing = [f"no host was asked: no host of the inventory is in {where or 'the groups'}"]
+    seen = {str(report["host"]): _seen(report) for report in reports}
     if missing:
-        return Evidence(
-            HOSTS,
-            f"{len(asked)} hosts were asked what they run{left}",
-            tuple(missing),
-            "Bring every host of the application to a release that carries the migration, without --limit, and see that it is healthy there; a host that is "
-            "gone for good is named in retired, with the reason.",
-            seen={str(report["host"]): _seen(report) for report in reports},
+        wanted = "back to a release that does not carry the migration" if purpose == ABORT else "to a release that carries the migration"
+        advice = (
+            f"Bring every host of the application {wanted}, without --limit, and see that it is healthy there; a host that is gone for good is "
+            "named in retired, with the reason."
         )
-    return Evidence(
-        HOSTS,
-        f"all {len(asked)} hosts run a release that carries {migration}{left}",
-        weak=_noted(asked),
-        seen={str(report["host"]): _seen(report) for report in reports},
-    )
+        return Evidence(HOSTS, f"{len(asked)} hosts were asked what they run{left}", tuple(missing), advice, seen=seen)
+    who = f"none of {len(asked)} hosts runs" if purpose == ABORT else f"all {len(asked)} hosts run"
+    return Evidence(HOSTS, f"{who} a release that carries {migration}{left}", weak=_noted(asked), seen=seen)
 
 
 def _seen(report: Report) -> dict[str, t.Any]:
@@ -46,12 +45,23 @@ def _seen(report: Report) -> dict[str, t.Any]:
     return {"release": report.get("release"), "switched_ago": report.get("switched_ago")}
 
 
+def _named(report: Report) -> str:
+    return str(report["host"]) + (" (left out by --limit)" if report.get("left_out") else "")
+
+
+def _silent(report: Report) -> list[str]:
+    """Return the trouble with a host that told nothing."""
+    if report.get("answered"):
+        return []
+    problem = str(report.get("msg") or "it gave no answer")
+    lost = f"{_named(report)} can't be reached, so nobody knows what runs there ({problem})"
+    return [lost if report.get("unreachable") else f"{_named(report)} can't tell what it runs: {problem}"]
+
+
 def _host_troubles(report: Report, migration: str) -> list[str]:
-    name = str(report["host"]) + (" (left out by --limit)" if report.get("left_out") else "")
-    if not report.get("answered"):
-        problem = str(report.get("msg") or "it gave no answer")
-        lost = f"{name} can't be reached, so nobody knows what runs there ({problem})"
-        return [lost if report.get("unreachable") else f"{name} can't tell what it runs: {problem}"]
+    silent, name = _silent(report), _named(report)
+    if silent:
+        return silent
     release, carrying = report.get("release"), report.get("carriers") or []
     if not release:
         return [f"{name} has no release: its link current is {report.get('kind') or 'missing'}"]
@@ -66,6 +76,23 @@ def _host_troubles(report: Report, migration: str) -> list[str]:
     for old, processes in (report.get("processes") or {}).items():
         if old not in carrying and old not in told:
             found.append(f"{name}: {', '.join(processes)} still work{'s' if len(processes) == 1 else ''} in release {old}")
+    return found
+
+
+def _host_needs(report: Report, migration: str) -> list[str]:
+    """Return what a host runs that needs *migration*."""
+    silent, name, carrying = _silent(report), _named(report), report.get("carriers") or []
+    if silent:
+        return silent
+    release = report.get("release")
+    found = [f"{name} runs release {release}, which carries {migration}"] if release in carrying else []
+    for service in report.get("services") or []:
+        works = [item for item in service.get("releases") or [] if item in carrying and item != release]
+        found += [f"{name}: service {service['name']} still works in release {', '.join(works)}"] if works else []
+    told = {item for service in report.get("services") or [] for item in service.get("releases") or []}
+    for other, processes in (report.get("processes") or {}).items():
+        if other in carrying and other not in told:
+            found.append(f"{name}: {', '.join(processes)} still work{'s' if len(processes) == 1 else ''} in release {other}")
     return found
 
 

@@ -24,6 +24,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "app": {"type": "str", "required": True},
     "name": {"type": "str", "default": ""},
     "release": {"type": "str", "default": ""},
+    "purpose": {"type": "str", "choices": list(gate.PURPOSES), "default": gate.CONTRACT},
     "groups": {"type": "list", "elements": "str", "default": []},
     "also_runs": {"type": "list", "elements": "str", "default": []},
     "retired": {"type": "list", "elements": "dict", "default": [], "options": {
@@ -55,7 +56,11 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         raise SeamlessError("migration_gate needs its action plugin on the controller, which asks the hosts: use it as a task, not over raw modules.")
     if bool(params["name"]) == bool(params["release"]):
         raise SeamlessError("One of name and release must be set: name a migration, or the release that every host must run where a framework migrates.")
+    if params["purpose"] == gate.ABORT and (params["raise_floor"] or not params["name"]):
+        raise SeamlessError("purpose is abort, which goes with name and without raise_floor: an abort is of one migration, and no release is too old after it.")
     with opened(params) as db:
+        if params["purpose"] == gate.ABORT:
+            return _judged_for_abort(db, params, check_mode=check_mode)
         return _judged(db, params, check_mode=check_mode) if params["name"] else _judged_release(db, params)
 
 
@@ -65,7 +70,7 @@ def _migration(ledger: Ledger, app: str, name: str, where: str) -> Migration:
         known = ", ".join(item.name for item in ledger.migrations(app)) or "none"
         raise SeamlessError(f"name is {name}, and the ledger of the {where} knows no such migration of {app}. It knows: {known}.")
     if found.state == "aborted":
-        raise SeamlessError(f"Migration {name} was aborted, so there is nothing to contract.", state=found.state)
+        raise SeamlessError(f"Migration {name} was aborted, so there is nothing left to guard.", state=found.state)
     return found
 
 
@@ -98,13 +103,7 @@ def _judged(db: Database, params: dict[str, t.Any], *, check_mode: bool) -> dict
                 raise
             gone = f"what counts the writes of old code is gone: {exc}"
     with contextlib.ExitStack() as stack:
-        locked = ""
-        try:
-            stack.enter_context(advisory.migration_lock(db, app, deadline=params["lock_deadline"]))
-        except DatabaseError:
-            raise
-        except SeamlessError as exc:
-            locked = str(exc)
+        locked = _locked(stack, db, params)
         again = _migration(ledger, app, params["name"], str(db.settings))
         if again.state != migration.state:
             went = f"Migration {migration.name} went from {migration.state} to {again.state} while the gate looked: run it again."
@@ -127,6 +126,46 @@ def _judged(db: Database, params: dict[str, t.Any], *, check_mode: bool) -> dict
         if not check_mode and not locked:
             record = ledger.record_gate(migration.id, verdict.passed and not params["provisional"], _kept(verdict, params, carrying))
     return {**_told(migration, verdict, record, carrying, db), **({"gate": None} if params["provisional"] else {})}
+
+
+def _judged_for_abort(db: Database, params: dict[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
+    """Judge whether a migration's new shape may be taken away. Nothing counts what new code writes, so its processes and sessions must tell."""
+    ledger = Ledger(db)
+    app, reports = params["app"], params["hosts"]
+    migration = _migration(ledger, app, params["name"], str(db.settings))
+    carrying = gate.all_carriers(report for report in reports if not report.get("retired"))
+    where = ", ".join([*params["groups"], *params["also_runs"]])
+    pooled = f"the {db.settings} is reached through a pooler or proxy" if db.is_pooled() else ""
+    with contextlib.ExitStack() as stack:
+        locked = "" if not pooled else "the migration lock can't be had through a pooler"
+        if not pooled:
+            locked = _locked(stack, db, params)
+        seen = evidence.sessions(db)
+        verdict = gate.Verdict(
+            (
+                gate_hosts.judge_hosts(reports, migration.name, where, gate.ABORT),
+                gate.judge_sessions(
+                    seen.for_judgement, app=app, carrying=carrying, pooled=pooled, poolers=params["poolers"], unseen=seen.why, blind=seen.blind,
+                    purpose=gate.ABORT,
+                ),
+                gate.judge_alone(reports, rollout_id=params["rollout_id"], locked=locked, running=_running(ledger, migration)),
+            )
+        )
+        record = None
+        if not check_mode and not locked:
+            record = ledger.record_gate(migration.id, verdict.passed, _kept(verdict, params, carrying))
+    return _told(migration, verdict, record, carrying, db, gate.ABORT)
+
+
+def _locked(stack: contextlib.ExitStack, db: Database, params: t.Mapping[str, t.Any]) -> str:
+    """Take the migration lock until *stack* ends, or return who has it."""
+    try:
+        stack.enter_context(advisory.migration_lock(db, params["app"], deadline=params["lock_deadline"]))
+    except DatabaseError:
+        raise
+    except SeamlessError as exc:
+        return str(exc)
+    return ""
 
 
 def _judged_release(db: Database, params: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -198,6 +237,7 @@ def _running(ledger: Ledger, mine: Migration) -> list[str]:
 def _kept(verdict: gate.Verdict, params: t.Mapping[str, t.Any], carrying: t.Sequence[str]) -> dict[str, t.Any]:
     """Return what the ledger keeps of a verdict."""
     return {
+        "purpose": params["purpose"],
         "passed": verdict.passed,
         "provisional": params["provisional"],
         "pending": verdict.pending,
@@ -207,7 +247,10 @@ def _kept(verdict: gate.Verdict, params: t.Mapping[str, t.Any], carrying: t.Sequ
     }
 
 
-def _told(migration: Migration, verdict: gate.Verdict, record: int | None, carrying: t.Sequence[str], db: Database) -> dict[str, t.Any]:
+def _told(
+    migration: Migration, verdict: gate.Verdict, record: int | None, carrying: t.Sequence[str], db: Database, purpose: str = gate.CONTRACT
+) -> dict[str, t.Any]:
+    over = f"{migration.name} is contracted: there is nothing left to guard."
     return {
         "changed": False,
         "app": migration.app,
@@ -223,6 +266,6 @@ def _told(migration: Migration, verdict: gate.Verdict, record: int | None, carry
         "weak": [f"{item.id}: {item.weak}" for item in verdict.evidence if item.weak],
         "evidence": [item.told() for item in verdict.evidence],
         "carriers": list(carrying),
-        "msg": verdict.sentence(migration.name) if migration.state != "contracted" else f"{migration.name} is contracted: there is nothing left to guard.",
+        "msg": over if migration.state == "contracted" else verdict.sentence(migration.name, purpose),
         "database": str(db.settings),
     }

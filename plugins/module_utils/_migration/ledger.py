@@ -289,11 +289,14 @@ class Ledger:
         )
         return [Gate.read(row) for row in rows]
 
-    def passing_gate(self, migration_id: int, gate_id: int, ttl: float = GATE_TTL) -> Gate:
-        """Return the gate record *gate_id*, or refuse: it must be this migration's, have passed, and be younger than *ttl* seconds."""
+    def passing_gate(self, migration_id: int, gate_id: int, ttl: float = GATE_TTL, purpose: str = "contract") -> Gate:
+        """Return the gate record *gate_id*, or refuse: it must be this migration's, for *purpose*, have passed, and be younger than *ttl* seconds."""
         gate = next((gate for gate in self.gates(migration_id) if gate.id == gate_id), None)
         if gate is None:
             raise SeamlessError(f"gate: {gate_id} is not a gate record of this migration: run migration_gate for it and give the id that it returns.")
+        asked = gate.evidence.get("purpose", "contract")
+        if asked != purpose:
+            raise SeamlessError(f"gate: {gate_id} looked with purpose: {asked}, and this needs purpose: {purpose}: run migration_gate with that.")
         if not gate.verdict:
             raise SeamlessError(f"gate: {gate_id} did not pass, and nothing irreversible is done without: look at its evidence.", evidence=gate.evidence)
         if gate.age > ttl:

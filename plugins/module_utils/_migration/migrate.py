@@ -37,6 +37,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "gate": {"type": "int"},
     "gate_ttl": {"type": "float", "default": GATE_TTL},
     "force_contract_reason": {"type": "str", "default": ""},
+    "force_abort_reason": {"type": "str", "default": ""},
     "lock_deadline": {"type": "float", "default": 60.0},
     "verify_window": {"type": "float", "default": 1.0},
     "rollout_id": {"type": "str", "default": ""},
@@ -142,6 +143,8 @@ def _told(db: Database, given: Spec | None, app: str, name: str, params: t.Mappi
         params["gate"] or params["force_contract_reason"].strip()
     ):
         result["notices"] = [*result["notices"], f"state: {params['state']} will ask for a gate that passed (gate), or for force_contract_reason."]
+    if states.ABORT in task.moves and task.state != states.ABORT.begins and not (params["gate"] or params["force_abort_reason"].strip()):
+        result["notices"] = [*result["notices"], "state: aborted will ask for a gate that passed with purpose: abort (gate), or for force_abort_reason."]
     phases = [phase for move in task.moves for phase in move.phases]
     result["changed"] = bool(task.moves)
     todo = described.text([step for step in steps if step["phase"] in phases])
@@ -155,7 +158,7 @@ def _run(db: Database, given: Spec | None, app: str, name: str, params: t.Mappin
     ledger = Ledger(db)
     run_id = params["rollout_id"] or f"{socket.gethostname()}-{os.getpid()}-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}"
     task = _prepared(db, given, app, name, params["state"])
-    permission = Permission(params["gate"], params["force_contract_reason"].strip(), params["gate_ttl"])
+    permission = Permission(params["gate"], params["force_contract_reason"].strip(), params["force_abort_reason"].strip(), params["gate_ttl"])
     notices: list[str] = []
     runner = Runner(
         db, ledger, run_id=run_id, limits=task.spec.limits, contract=task.spec.contract, tables=task.tables, verify_window=params["verify_window"]

@@ -34,10 +34,11 @@ SAMPLES = 5
 
 @dataclasses.dataclass(frozen=True)
 class Permission:
-    """What lets a migration be contracted: a gate's record, or somebody's reason to do without."""
+    """What lets a migration be contracted or aborted: a gate's record, or somebody's reason to do without."""
 
     gate: int | None = None
     force_contract_reason: str = ""
+    force_abort_reason: str = ""
     gate_ttl: float = GATE_TTL
 
 
@@ -119,6 +120,13 @@ class Runner:
                 continue
             if move is states.RESTORE:
                 self._check_restore(migration)
+            if move is states.ABORT and not permission.force_abort_reason:
+                if permission.gate is None:
+                    raise SeamlessError(
+                        f"Migration {migration.name} is {migration.state}, and an abort takes the new shape away from whoever uses it already: give the id "
+                        "of a gate that passed (gate: what migration_gate with purpose: abort returned), or say in force_abort_reason why you know better."
+                    )
+                self.ledger.passing_gate(migration.id, permission.gate, permission.gate_ttl, "abort")
             if move not in (states.QUARANTINE, states.DROP):
                 continue
             if permission.force_contract_reason:
@@ -195,6 +203,8 @@ class Runner:
                 self.ledger.raise_floor(migration.app, migration.release, migration.id)
             if move in (states.QUARANTINE, states.DROP):
                 self.ledger.event(migration.id, self.run_id, "permitted", {"gate": permission.gate, "force_contract_reason": permission.force_contract_reason})
+            elif move is states.ABORT:
+                self.ledger.event(migration.id, self.run_id, "permitted", {"gate": permission.gate, "force_abort_reason": permission.force_abort_reason})
         self.report.moved = True
 
     def _leave(self, migration: Migration, move: states.Move) -> None:

@@ -251,9 +251,32 @@ def test_what_was_quiet_in_the_quarantine_counts_for_nothing_after_a_restore(db:
 def test_a_migration_that_is_unknown_or_aborted_is_told(db: Server) -> None:
     with pytest.raises(SeamlessError, match=f"name is nothing, .*It knows: {NAME}"):
         ask(db, name="nothing")
-    run(migrate, db, app="shop", name=NAME, spec=SPEC, state="aborted")
+    run(migrate, db, app="shop", name=NAME, spec=SPEC, state="aborted", force_abort_reason="nobody uses it")
     with pytest.raises(SeamlessError, match="was aborted"):
         ask(db)
+
+
+def test_an_abort_needs_evidence_that_new_code_is_gone(db: Server) -> None:
+    with pytest.raises(SeamlessError, match="purpose: abort"):
+        run(migrate, db, app="shop", name=NAME, state="aborted")
+    with pytest.raises(SeamlessError, match="looked with purpose: contract"):
+        run(migrate, db, app="shop", name=NAME, state="aborted", gate=ask(db)["gate"])
+    back = {"release": "41"}
+    held = ask(db, host(), host("web2", answered=False, unreachable=True, msg="no route"), purpose="abort")
+    assert (held["passed"], held["gate"]) == (False, None)
+    assert f"E1: web1 runs release 42, which carries {NAME}" in held["msg"] and "E1: web2 can't be reached" in held["msg"]
+    worker = ask(db, host(processes={"42": ["process 7 (cwd)"]}, **back), purpose="abort")
+    assert "process 7 (cwd) still works in release 42" in worker["msg"]
+    with db.connect("shop@42"):
+        assert "E2: session of release 42" in ask(db, host(**back), purpose="abort")["msg"]
+    with db.connect("shop@41"):
+        passed = ask(db, host(**back), purpose="abort")
+    assert passed["passed"], passed["msg"]
+    with pytest.raises(SeamlessError, match="looked with purpose: abort"):
+        run(migrate, db, app="shop", name=NAME, state="quarantined", gate=passed["gate"])
+    assert run(migrate, db, app="shop", name=NAME, state="aborted", gate=passed["gate"])["state"] == "aborted"
+    with pytest.raises(SeamlessError, match="goes with name and without raise_floor"):
+        ask(db, purpose="abort", raise_floor=True)
 
 
 def test_where_a_framework_migrates_every_host_must_run_one_release(db: Server) -> None:

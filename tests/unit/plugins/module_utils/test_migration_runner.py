@@ -154,7 +154,7 @@ class World:
     def forget_fills(self, dummy: int, phases: t.Sequence[str]) -> None:
         self.data.fills = {key: value for key, value in self.data.fills.items() if key[0] not in phases}
 
-    def passing_gate(self, dummy: int, gate: int, ttl: float) -> Gate:
+    def passing_gate(self, dummy: int, gate: int, ttl: float, purpose: str = "contract") -> Gate:
         if gate != 5:
             raise SeamlessError("that gate did not pass")
         return Gate(5, 1, True, {}, 0, 0)
@@ -249,6 +249,15 @@ def test_killed_anywhere_it_does_everything_once(tour: tuple[str, ...], kills: l
             except KilledError:
                 world.lives = 10**9
     assert dataclasses.asdict(world.data) == dataclasses.asdict(undisturbed(tour).data)
+
+
+def test_an_abort_needs_a_gate_that_passed_unless_it_has_begun() -> None:
+    world = World("backfilled")
+    with pytest.raises(SeamlessError, match="purpose: abort"):
+        take(world, "aborted", Permission(force_contract_reason="this is for something else"))
+    assert world.data == Data("backfilled")
+    take(World("backfilled"), "aborted", Permission(5))
+    take(World("aborting"), "aborted", Permission())
 
 
 def test_a_contract_needs_a_gate_that_passed() -> None:

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 USERS, ORDERS = Name("public", "users"), Name("public", "orders")
-FORCE = Permission(force_contract_reason="a test")
+FORCE = Permission(force_contract_reason="a test", force_abort_reason="a test")
 
 
 def operation(word: str, table: Name) -> Plan:

@@ -41,7 +41,7 @@ from faults.steps import Boundary
 Observed = t.Dict[str, t.List[t.Tuple[Boundary, float]]]
 PACES = ("batch", "window")
 LONG_ENOUGH = 0.25
-PLAYS = ("Plan the rollout", "Stage the release", "Roll", "Undo", "Finish")
+PLAYS = ("Plan the rollout", "Stage the release", "Roll", "Roll in a window", "Undo", "Finish")
 
 
 def possible(kind: str, scenario: str, observed: t.Sequence[tuple[Boundary, float]], chance: random.Random) -> list[Boundary]:
@@ -200,7 +200,7 @@ def table(rows: t.Sequence[Row]) -> str:
     """
     plays = [play for play in PLAYS if any(row.play == play for row in rows)]
     plays += sorted({row.play for row in rows} - set(plays))
-    heads = "".join(f"{play.split()[0].lower():>8}" for play in plays)
+    heads = "".join(f"{('window' if play == 'Roll in a window' else play.split()[0].lower()):>8}" for play in plays)
     lines = [f"{'fault':<38} {heads}   faults  requests  failed  by fault  outcomes of good | broken releases"]
     for kind in dict.fromkeys(row.kind for row in rows):
         mine = [row for row in rows if row.kind == kind]

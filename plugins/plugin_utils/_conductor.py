@@ -115,13 +115,12 @@ class Conductor:
         refused = [item for item in results if item.get("failed")]
         if not refused or not all(item.get("floor") for item in refused):
             return False
-        self.ledger.update_host(self.id, host, drained=int(len(refused) < len(results)))
         begun = self.ledger.begun(self.id)
-        if any(event["event"] == NO_ROOM and event["host"] == host and event["at"] >= begun for event in self.ledger.events(self.id)):
-            return False
-        self.ledger.update_host(self.id, host, state="done")
-        self.ledger.event(self.id, NO_ROOM, host)
-        return True
+        again = any(event["event"] == NO_ROOM and event["host"] == host and event["at"] >= begun for event in self.ledger.events(self.id))
+        self.ledger.update_host(self.id, host, drained=int(len(refused) < len(results)), **({} if again else {"state": "done"}))
+        if not again:
+            self.ledger.event(self.id, NO_ROOM, host)
+        return not again
 
     def _fail(self, host: str, detail: str, outcome: t.Mapping[str, t.Any], *, drained: bool, undo: bool = False) -> None:
         state = "unreachable" if is_unreachable(outcome) else "failed"

@@ -31,8 +31,8 @@ def parameters(job: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         engine=job["engine"], login_host=job["host"], login_port=job["port"], login_user=job["user"], login_password=job["password"],
         login_db=job["database"], spec=job["spec"], name=job["name"], state=job["target"], verify_window=WINDOW,
         force_contract_reason=REASON if job["target"] in ("quarantined", "contracted") else "",
+        force_abort_reason=REASON if job["target"] == "aborted" else "",
     )
-    params["force_abort_reason"] = REASON if job["target"] == "aborted" else ""
     params.update(job.get("params", {}))
     return params
 

@@ -32,7 +32,7 @@ APART = {
     "control": [f"tests/integration/test_{name}.py" for name in ("control", "once", "recover")],
     "migrations": ["tests/integration/test_migrations.py"],
 }
-# The longest first: two at once, for most of what these tests do is wait for servers.
+# What fails early, then the longest first; two at once, for most of what these tests do is wait for servers.
 STAGES: dict[str, list[str]] = {
     "lint": ["tests/tools/lint.sh"],
     "sanity": ["tests/tools/sanity.sh"],

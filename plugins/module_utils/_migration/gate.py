@@ -102,11 +102,6 @@ class Quiet:
     blind: str = ""  # what kept us from seeing all who were connected
 
 
-def all_carriers(reports: t.Iterable[Report]) -> tuple[str, ...]:
-    """Return the releases that carry the migration on some host: code that an abort takes the new shape away from."""
-    return tuple(sorted({release for report in reports for release in report.get("carriers") or []}))
-
-
 def several(items: t.Sequence[str]) -> str:
     """Return the first few of *items*, and how many there are beside them."""
     shown = list(items[:SHOWN])
@@ -122,6 +117,11 @@ def carriers(reports: t.Iterable[Report]) -> tuple[str, ...]:
         carrying |= here
         not_carrying |= set(report.get("releases") or []) - here
     return tuple(sorted(carrying - not_carrying))
+
+
+def all_carriers(reports: t.Iterable[Report]) -> tuple[str, ...]:
+    """Return the releases that carry the migration on some host: code that an abort takes the new shape away from."""
+    return tuple(sorted({release for report in reports for release in report.get("carriers") or []}))
 
 
 def release_of(name: str, app: str) -> str | None:

@@ -72,11 +72,7 @@ def _host_troubles(report: Report, migration: str) -> list[str]:
         found.append(f"{name} has release {release}, which is marked {report['state']} there")
     for service in report.get("services") or []:
         found += _service_troubles(name, str(release), service, carrying)
-    told = {old for service in report.get("services") or [] for old in service.get("releases") or []}
-    for old, processes in (report.get("processes") or {}).items():
-        if old not in carrying and old not in told:
-            found.append(f"{name}: {', '.join(processes)} still work{'s' if len(processes) == 1 else ''} in release {old}")
-    return found
+    return found + _strays(report, lambda other: other not in carrying)
 
 
 def _host_needs(report: Report, migration: str) -> list[str]:
@@ -87,19 +83,27 @@ def _host_needs(report: Report, migration: str) -> list[str]:
     release = report.get("release")
     found = [f"{name} runs release {release}, which carries {migration}"] if release in carrying else []
     for service in report.get("services") or []:
-        works = [item for item in service.get("releases") or [] if item in carrying and item != release]
-        found += [f"{name}: service {service['name']} still works in release {', '.join(works)}"] if works else []
-    told = {item for service in report.get("services") or [] for item in service.get("releases") or []}
-    for other, processes in (report.get("processes") or {}).items():
-        if other in carrying and other not in told:
-            found.append(f"{name}: {', '.join(processes)} still work{'s' if len(processes) == 1 else ''} in release {other}")
-    return found
+        found += _still_works(name, service, [item for item in service.get("releases") or [] if item in carrying and item != release])
+    return found + _strays(report, lambda other: other in carrying)
+
+
+def _strays(report: Report, gone: t.Callable[[str], bool]) -> list[str]:
+    """Return the processes, other than those of the services, that work in a release which must be *gone*."""
+    told = {release for service in report.get("services") or [] for release in service.get("releases") or []}
+    return [
+        f"{_named(report)}: {', '.join(processes)} still work{'s' if len(processes) == 1 else ''} in release {release}"
+        for release, processes in (report.get("processes") or {}).items() if gone(release) and release not in told
+    ]
+
+
+def _still_works(name: str, service: t.Mapping[str, t.Any], releases: t.Sequence[str]) -> list[str]:
+    return [f"{name}: service {service['name']} still works in release {', '.join(releases)}"] if releases else []
 
 
 def _service_troubles(name: str, release: str, service: t.Mapping[str, t.Any], carrying: t.Container[str]) -> list[str]:
-    old = [item for item in service.get("releases") or [] if item not in carrying]
+    old = _still_works(name, service, [item for item in service.get("releases") or [] if item not in carrying])
     if old:
-        return [f"{name}: service {service['name']} still works in release {', '.join(old)}"]
+        return old
     if not service.get("active"):
         if service.get("action") == "none":
             return []

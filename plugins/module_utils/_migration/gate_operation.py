@@ -83,7 +83,7 @@ def _judged(db: Database, params: dict[str, t.Any], *, check_mode: bool) -> dict
     if period is None:
         period = float((migration.spec.get("contract") or {}).get("quiet_period", 600))
     outside = [
-        gate_hosts.judge_hosts(reports, migration.name, ", ".join([*params["groups"], *params["also_runs"]])),
+        gate_hosts.judge_hosts(reports, migration.name, _where(params)),
         gate.judge_age(reports, min_age=params["min_age"], pinned={item["release"]: item["reason"] for item in params["pinned"]}, carrying=carrying),
     ]
     if params["floor_failed"] is not None:
@@ -134,16 +134,13 @@ def _judged_for_abort(db: Database, params: dict[str, t.Any], *, check_mode: boo
     app, reports = params["app"], params["hosts"]
     migration = _migration(ledger, app, params["name"], str(db.settings))
     carrying = gate.all_carriers(report for report in reports if not report.get("retired"))
-    where = ", ".join([*params["groups"], *params["also_runs"]])
     pooled = f"the {db.settings} is reached through a pooler or proxy" if db.is_pooled() else ""
     with contextlib.ExitStack() as stack:
-        locked = "" if not pooled else "the migration lock can't be had through a pooler"
-        if not pooled:
-            locked = _locked(stack, db, params)
+        locked = "the migration lock can't be had through a pooler" if pooled else _locked(stack, db, params)
         seen = evidence.sessions(db)
         verdict = gate.Verdict(
             (
-                gate_hosts.judge_hosts(reports, migration.name, where, gate.ABORT),
+                gate_hosts.judge_hosts(reports, migration.name, _where(params), gate.ABORT),
                 gate.judge_sessions(
                     seen.for_judgement, app=app, carrying=carrying, pooled=pooled, poolers=params["poolers"], unseen=seen.why, blind=seen.blind,
                     purpose=gate.ABORT,
@@ -155,6 +152,10 @@ def _judged_for_abort(db: Database, params: dict[str, t.Any], *, check_mode: boo
         if not check_mode and not locked:
             record = ledger.record_gate(migration.id, verdict.passed, _kept(verdict, params, carrying))
     return _told(migration, verdict, record, carrying, db, gate.ABORT)
+
+
+def _where(params: t.Mapping[str, t.Any]) -> str:
+    return ", ".join([*params["groups"], *params["also_runs"]])
 
 
 def _locked(stack: contextlib.ExitStack, db: Database, params: t.Mapping[str, t.Any]) -> str:
@@ -178,7 +179,7 @@ def _judged_release(db: Database, params: dict[str, t.Any]) -> dict[str, t.Any]:
     seen = evidence.sessions(db)
     verdict = gate.Verdict(
         (
-            gate_hosts.judge_hosts(reports, f"the code of release {release}", ", ".join([*params["groups"], *params["also_runs"]])),
+            gate_hosts.judge_hosts(reports, f"the code of release {release}", _where(params)),
             gate.judge_sessions(
                 seen.for_judgement, app=app, carrying=carrying, pooled=pooled, poolers=params["poolers"], unseen=seen.why, blind=seen.blind
             ),

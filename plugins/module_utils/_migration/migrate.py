@@ -23,7 +23,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger_records import Migration
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Name, Plan, Table
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.planner import planned
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.runner import Permission, Runner
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.runner import ASKED, PURPOSE_OF, Permission, Runner
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.spec import Spec
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -139,12 +139,10 @@ def _told(db: Database, given: Spec | None, app: str, name: str, params: t.Mappi
         if task.moves:
             found.insist(task.spec.name)
         result.update(preflight={**found.facts, "problems": found.problems}, notices=found.warnings, warnings=found.problems)
-    if any(move in (states.QUARANTINE, states.DROP) and move.begins != task.state for move in task.moves) and not (
-        params["gate"] or params["force_contract_reason"].strip()
-    ):
-        result["notices"] = [*result["notices"], f"state: {params['state']} will ask for a gate that passed (gate), or for force_contract_reason."]
-    if states.ABORT in task.moves and task.state != states.ABORT.begins and not (params["gate"] or params["force_abort_reason"].strip()):
-        result["notices"] = [*result["notices"], "state: aborted will ask for a gate that passed with purpose: abort (gate), or for force_abort_reason."]
+    for purpose in dict.fromkeys(PURPOSE_OF[move] for move in task.moves if move in PURPOSE_OF and move.begins != task.state):
+        if not (params["gate"] or params[f"force_{purpose}_reason"].strip()):
+            asks = f"state: {params['state']} will ask for a gate that passed{ASKED[purpose]} (gate), or for force_{purpose}_reason."
+            result["notices"] = [*result["notices"], asks]
     phases = [phase for move in task.moves for phase in move.phases]
     result["changed"] = bool(task.moves)
     todo = described.text([step for step in steps if step["phase"] in phases])

@@ -30,6 +30,14 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.spec i
 BACKWARD = ("abort", "abort_backfill", "abort_validate", "restore", "reverse_backfill", "restore_validate")
 FILLS = ("backfill", "abort_backfill", "reverse_backfill")
 SAMPLES = 5
+# What the gate must have looked for before each of these moves.
+PURPOSE_OF = {states.QUARANTINE: "contract", states.DROP: "contract", states.ABORT: "abort"}
+# How migration_gate is asked for it, where that is not its default.
+ASKED = {"contract": "", "abort": " with purpose: abort"}
+TAKES = {
+    "contract": "what comes next takes the old shape away from whoever still uses it",
+    "abort": "an abort takes the new shape away from whoever uses it already",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +48,10 @@ class Permission:
     force_contract_reason: str = ""
     force_abort_reason: str = ""
     gate_ttl: float = GATE_TTL
+
+    def reason(self, purpose: str) -> str:
+        """Return why somebody does without a gate of *purpose*, or an empty string."""
+        return {"contract": self.force_contract_reason, "abort": self.force_abort_reason}[purpose]
 
 
 @dataclasses.dataclass
@@ -120,24 +132,16 @@ class Runner:
                 continue
             if move is states.RESTORE:
                 self._check_restore(migration)
-            if move is states.ABORT and not permission.force_abort_reason:
-                if permission.gate is None:
-                    raise SeamlessError(
-                        f"Migration {migration.name} is {migration.state}, and an abort takes the new shape away from whoever uses it already: give the id "
-                        "of a gate that passed (gate: what migration_gate with purpose: abort returned), or say in force_abort_reason why you know better."
-                    )
-                self.ledger.passing_gate(migration.id, permission.gate, permission.gate_ttl, "abort")
-            if move not in (states.QUARANTINE, states.DROP):
-                continue
-            if permission.force_contract_reason:
+            purpose = PURPOSE_OF.get(move)
+            if purpose is None or permission.reason(purpose):
                 continue
             if permission.gate is None:
                 raise SeamlessError(
-                    f"Migration {migration.name} is {migration.state}, and what comes next takes the old shape away from whoever still uses it: give the id "
-                    "of a gate that passed (gate: what migration_gate returned), or say in force_contract_reason why you know better."
+                    f"Migration {migration.name} is {migration.state}, and {TAKES[purpose]}: give the id of a gate that passed (gate: what "
+                    f"migration_gate{ASKED[purpose]} returned), or say in force_{purpose}_reason why you know better."
                 )
-            self.ledger.passing_gate(migration.id, permission.gate, permission.gate_ttl)
-            if move is states.QUARANTINE:
+            self.ledger.passing_gate(migration.id, permission.gate, permission.gate_ttl, purpose)
+            if move is not states.DROP:
                 continue
             if migration.state != "quarantined" and self.contract.quarantine > 0:
                 raise SeamlessError(
@@ -201,10 +205,9 @@ class Runner:
             self.ledger.begin(migration.id, move, self.run_id)
             if move is states.QUARANTINE:
                 self.ledger.raise_floor(migration.app, migration.release, migration.id)
-            if move in (states.QUARANTINE, states.DROP):
-                self.ledger.event(migration.id, self.run_id, "permitted", {"gate": permission.gate, "force_contract_reason": permission.force_contract_reason})
-            elif move is states.ABORT:
-                self.ledger.event(migration.id, self.run_id, "permitted", {"gate": permission.gate, "force_abort_reason": permission.force_abort_reason})
+            purpose = PURPOSE_OF.get(move)
+            if purpose is not None:
+                self.ledger.event(migration.id, self.run_id, "permitted", {"gate": permission.gate, f"force_{purpose}_reason": permission.reason(purpose)})
         self.report.moved = True
 
     def _leave(self, migration: Migration, move: states.Move) -> None:

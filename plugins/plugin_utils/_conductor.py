@@ -226,7 +226,7 @@ class Conductor:
 
     def _touched(self) -> list[dict[str, t.Any]]:
         """Return the hosts that this rollout has changed: in this run, or in an interrupted one that left them out of rotation or on its release."""
-        begun = {event["host"] for event in self.ledger.events(self.id) if event["event"] == "in_flight"}
+        begun = self._last_word()
 
         def left_over(row: dict[str, t.Any]) -> bool:
             there = self.facts["hosts"].get(row["host"], {}).get("from") == row["to_release"]
@@ -234,6 +234,10 @@ class Conductor:
 
         rows = self.ledger.hosts(self.id).values()
         return [row for row in rows if row["state"] in ("done", "failed", "unreachable", "in_flight") or left_over(row)]
+
+    def _last_word(self) -> dict[str, str]:
+        """Return of each host with which this rollout has ever begun what was told last: that it is ``in_flight``, or back ``unchanged``."""
+        return {event["host"]: event["event"] for event in self.ledger.events(self.id) if event["event"] in ("in_flight", "unchanged")}
 
     def _no_way_back(self, host: str) -> str:
         """Return why *host* must not go back to where it came from: the database has no place for that release any more."""
@@ -245,7 +249,7 @@ class Conductor:
         A host that failed is one of them although nothing was drained for it, where no balancer knows it or an operator had taken it out.
         """
         touched = self._touched()
-        unchanged = {event["host"] for event in self.ledger.events(self.id) if event["event"] == "unchanged"}
+        unchanged = {host for host, word in self._last_word().items() if word == "unchanged"}
         back = [row for row in touched if row["from_release"] and row["from_release"] != row["to_release"] and not self._no_way_back(row["host"])]
         stuck = [row["host"] for row in touched if row not in back]
         drained = [row["host"] for row in back if row["drained"]]

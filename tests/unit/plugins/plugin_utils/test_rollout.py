@@ -279,6 +279,18 @@ def test_a_host_that_failed_behind_no_balancer_is_undone_unless_it_was_put_back_
     assert after["undo_hosts"] == ["web3", "web2"]
 
 
+def test_a_host_that_was_unchanged_in_an_earlier_run_and_is_not_now_is_undone(facts: dict[str, t.Any]) -> None:
+    facts["hosts"]["web1"]["balancers"] = []
+    conductor = Conductor(facts)
+    conductor.open_batch(["web1"], undo=False)
+    conductor.failed("web1", "Drain", {"msg": "no answer"}, undo=False)
+    conductor.restored("web1")
+    conductor.ledger.save_plan("r", facts)
+    conductor.open_batch(["web1"], undo=False)
+    conductor.failed("web1", "Switch", {"msg": "not healthy"}, undo=False)
+    assert conductor.close_batch(["web1"], {"web1": DONE}, {"web1"}, undo=False)["undo_hosts"] == ["web1"]
+
+
 def test_what_an_interrupted_run_left_is_undone_as_well(facts: dict[str, t.Any]) -> None:
     """web1 was left out of rotation, web2 on the new release and in rotation; the run that goes on halts before it comes to them."""
     conductor = Conductor(facts)

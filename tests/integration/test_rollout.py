@@ -96,7 +96,7 @@ def test_a_host_that_is_lost_after_its_update_is_not_called_a_success(settled: S
 
 
 def test_a_controller_that_dies_in_the_middle_is_finished_by_the_same_command(settled: Site) -> None:
-    process = settled.fleet.begin("seamless.rollout.rollout", settled.variables("2.0"), os.devnull)
+    process = settled.fleet.begin("seamless.rollout.rollout", settled.variables("2.0", health_interval=1, health_rise=4), os.devnull)
     deadline = time.monotonic() + 60
     while settled.release_of("web1") != "2.0" and time.monotonic() < deadline:
         time.sleep(0.05)

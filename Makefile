@@ -14,7 +14,7 @@ help:
 	@echo "make lint       ansible-lint, galaxy-importer, antsibull, ruff, mypy, yamllint"
 	@echo "make sanity     ansible-test sanity"
 	@echo "make faults     break rollouts on purpose, at every task boundary (about 75 minutes; FAULTS='--kind \"HAProxy reload\"')"
-	@echo "make numbers    measure what the project promises (ROW=name for one)"
+	@echo "make numbers    measure what the project promises (ROW=name for one, ROW='one other' for two)"
 	@echo "make bench      the same rollout side by side with a hand-written play"
 	@echo "make clean      remove containers, networks, virtual environments and build/"
 
@@ -43,7 +43,7 @@ faults: fleet
 	@python tests/faults/suite.py $(FAULTS)
 
 numbers: fleet
-	@python tests/bench/numbers.py $(if $(ROW),--row '$(ROW)')
+	@python tests/bench/numbers.py $(if $(ROW),--row $(ROW))
 
 bench: fleet
 	@python tests/bench/bench.py

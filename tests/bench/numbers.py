@@ -306,11 +306,11 @@ ROWS: dict[str, t.Callable[[], list[Row]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--row", choices=list(ROWS), help="measure one row")
+    parser.add_argument("--row", nargs="+", choices=list(ROWS), default=list(ROWS), help="measure these rows only")
     arguments = parser.parse_args()
     rows: list[Row] = []
     for name, measure in ROWS.items():
-        if arguments.row in (None, name):
+        if name in arguments.row:
             for row in measure():
                 rows.append(row)
                 print(f"{row.name:<34} {row.value!s:<44} {row.goal}{'' if row.ok else '   NOT REACHED'}", flush=True)

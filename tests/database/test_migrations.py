@@ -10,6 +10,8 @@ import os
 import time
 
 import pytest
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Column, Server
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import PlanOptions, Work
 
 from database import suite
 from database.cases import ENGINES, cases, operation_of, operations
@@ -64,5 +66,40 @@ def test_the_canary_counts_what_old_code_writes_and_nothing_else(engine: str, se
                 before = after
                 time.sleep(1.1)
             assert new.rows("SELECT full_name FROM users WHERE id = 1") == [("old",)]
+    finally:
+        servers.drop(place)
+
+
+# Of each type two values that differ, and where = says nothing of it, two that are equal for it.
+DIFFERENT = (
+    ("smallint", "", "1", "2"), ("bigint", "", "1", "2"), ("boolean", "", "t", "f"), ("uuid", "", f"{1:032}", f"{2:032}"),
+    ("bytea", "", r"\x00", r"\x0000"), ("text", "", "a", "A"), ("text", "", "a", "a "), ("character varying(9)", "", "a", "a "),
+    ("text", "alike", "a", "A"), ("character varying(9)", "alike", "a", "A"), ("character(3)", "alike", "a", "A"), ("date", "", "2026-01-01", "infinity"),
+    ("timestamp(3) without time zone", "", "2026-01-01", "2026-01-01 00:00:00.001"), ("timestamp with time zone", "", "2026-01-01", "2026-01-02"),
+    ("time without time zone", "", "00:00", "24:00"), ("numeric(9,2)", "", "1", "2"), ("numeric", "", "1.0", "1.00"), ("double precision", "", "0", "-0"),
+    ("interval", "", "1 day", "24 hours"), ("jsonb", "", "[1.0]", "[1.00]"), ("json", "", "{}", "{ }"), ("text[]", "alike", "{a}", "{A}"),
+)  # fmt: skip
+
+
+def test_a_change_of_any_type_is_seen_whatever_the_writer_s_search_path_is(servers: Servers) -> None:
+    place = servers.make(POSTGRESQL, "changed")
+    work = Work("rename_column", {}, Server(POSTGRESQL, (15, 0)), {}, "tag", 0, PlanOptions())
+    try:
+        with place.connect("root") as session:
+            session.script(
+                "CREATE COLLATION alike (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+                "CREATE SCHEMA own",
+                "CREATE FUNCTION own.yes(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+                "CREATE OPERATOR own.= (LEFTARG = text, RIGHTARG = text, FUNCTION = own.yes)",
+                "SET search_path = own, pg_catalog, public",
+            )
+            assert session.rows("SELECT 'a'::text = 'b'::text") == [(True,)]
+            for type_, collation, *values in DIFFERENT:
+                condition = work.changed(Column("x", type_, True, collation=f"public.{collation}" if collation else None))
+                texts = (f"{value}::{type_}{f' COLLATE public.{collation}' if collation else ''}" for value in (*map(work.literal, values), "NULL"))
+                one, other, none = texts
+                pairs = [(one, other), (other, one), (one, none), (none, one), (one, one), (none, none)]
+                seen = [session.rows(f"SELECT {condition} FROM (SELECT {new} AS x) new, (SELECT {old} AS x) old")[0][0] for new, old in pairs]
+                assert seen == [True, True, True, True, False, False], (type_, collation, condition)
     finally:
         servers.drop(place)

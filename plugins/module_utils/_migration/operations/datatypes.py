@@ -20,10 +20,24 @@ _BUILTIN = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+# Not among them: numeric (1.0 is 1.00), floats (0 is -0), char(n), jsonb, intervals (a day is 24 hours), inet.
+_EXACT = re.compile(
+    r"""\s*(?:pg_catalog\.)?(?:
+      (?:small|big)?int(?:eger|2|4|8)?|bool(?:ean)?|oid|uuid|bytea|date|text|(?:character\ varying|varchar)(?:\s*\(\d+\))?
+      |timestamp(?:tz)?(?:\s*\(\d\))?(?:\ with(?:out)?\ time\ zone)?|time(?:\s*\(\d\))?(?:\ without\ time\ zone)?
+    )\s*$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
 
 def builtin(type_: str) -> bool:
     """Say whether PostgreSQL's *type_* is one of its own, with an = of its own: names of others depend on the search_path."""
     return bool(_BUILTIN.match(re.sub(r"(\[\])+$", "", type_.strip())))
+
+
+def exact(type_: str) -> bool:
+    """Say whether two values of PostgreSQL's *type_* that are = are the same to the last bit (of a text: in collation C)."""
+    return bool(_EXACT.match(type_))
 
 
 def cast_type(type_: str) -> str | None:

@@ -53,8 +53,11 @@ class Conductor:
         return {**self.told(), "failed": failed}
 
     def open_once(self, point: str, host: str) -> list[str]:
-        """Return which once-per-rollout actions *host* has to do now, and record that it begins."""
-        if self.halted or self._failed():
+        """Return which once-per-rollout actions *host* has to do now, and record that it begins.
+
+        A host that failed and is tolerated changes nothing: the others get the release, and what it needs has to be there.
+        """
+        if self.halted:
             return []
         actions = once.remaining(self.ledger, self.id, point, self.facts["once"][point])
         if actions:
@@ -68,7 +71,7 @@ class Conductor:
     def close_once(self, point: str, host: str, why: str) -> Facts:
         """Halt when an action is not done, be it that it failed or that its host was lost. Hosts that were updated stay so."""
         left = once.remaining(self.ledger, self.id, point, self.facts["once"][point])
-        if left and not self.halted and not self._failed():
+        if left and not self.halted:
             self.halt(f"rollout_once_{point}: {left[0]} is not done: {why or f'{host} was lost while it ran'}", undo=False)
         return self.told()
 

@@ -83,6 +83,8 @@ def fill(
     facts["release"] = whole
     facts["canary"] = plan.canary
     facts["max_fail"] = plan.max_fail
+    # Known before any play judges it: where nothing is left to roll, none does.
+    facts["failed"] = [host for host, entry in facts["hosts"].items() if entry["state"] == "unreachable"]
     facts["batches"] = plan.batches
     facts["stages"] = plan.stages
     facts["order"] = plan.order

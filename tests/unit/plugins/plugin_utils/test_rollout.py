@@ -430,3 +430,20 @@ def test_an_undo_that_fails_takes_the_room_of_others_which_follow_one_by_one(fac
     after = conductor.close_batch(["web2"], {"web2": DONE}, set(hosts), undo=True)
     assert after["undo_rest_hosts"] == ["web1"]
     assert conductor.open_batch(["web1"], undo=True) == ["web1"]
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+@pytest.mark.parametrize(("lost", "done"), [(1, True), (2, False)])
+def test_what_comes_once_comes_although_a_host_is_lost_that_may_be(facts: dict[str, t.Any], point: str, lost: int, done: bool) -> None:
+    """One host may fail. A host that can't be reached is one of them from the beginning."""
+    facts.update(max_fail=1, once={"before": ["migrate.yml"], "after": ["migrate.yml"]})
+    facts["hosts"]["web1"].update(state="unreachable", balancers=[])
+    conductor = Conductor(facts)
+    conductor.ledger.save_plan("r", facts)
+    for host in ("web2", "web3")[:lost - 1]:
+        conductor.open_batch([host], undo=False)
+        conductor.failed(host, "Switch", {"msg": "not healthy"}, undo=False)
+        conductor.close_batch([host], {host: DONE}, {host}, undo=False)
+    assert conductor.open_once(point, "web3") == (["migrate.yml"] if done else [])
+    after = conductor.close_once(point, "web3", "no such table")
+    assert f"rollout_once_{point}: migrate.yml is not done: no such table" in after["halted"] if done else "2 failed, 1 may" in after["halted"]

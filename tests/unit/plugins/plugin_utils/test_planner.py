@@ -1,0 +1,83 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The plan from variables and hosts to facts, text and JSON. The hosts are directories of this machine, read as a rollout reads them."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+import pytest
+from ansible_collections.seamless.rollout.plugins.module_utils._release import info, switch
+from ansible_collections.seamless.rollout.plugins.module_utils._release.prune import mark_good
+from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
+from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
+from ansible_collections.seamless.rollout.plugins.plugin_utils._planner import Planner
+
+LOST = {"unreachable": True, "msg": "timed out"}
+SWITCH = {name: option.get("default") for name, option in switch.ARGUMENT_SPEC.items()}
+
+
+class Variables:
+    """What the planner asks of a host's variables, without templates."""
+
+    def __init__(self, values: dict[str, t.Any], hosts: dict[str, dict[str, t.Any]]) -> None:
+        self.values, self.hosts = values, hosts
+
+    def all_rollout(self, host: str) -> dict[str, t.Any]:
+        return {name: value for name, value in {**self.values, **self.hosts[host]}.items() if name.startswith("rollout_")}
+
+    def get(self, host: str, name: str, **dummy: t.Any) -> t.Any:
+        return {**self.values, **self.hosts[host]}.get(name)
+
+
+class Fleet:
+    """Hosts with their stores and variables, and the answers of those that were lost or say something else."""
+
+    def __init__(self, directory: str, *names: str, **hosts: dict[str, t.Any]) -> None:
+        self.directory = directory
+        self.hosts: dict[str, dict[str, t.Any]] = {**{name: {} for name in names}, **hosts}
+        self.stores = {name: Store(os.path.join(directory, name)) for name in self.hosts}
+        self.answers: dict[str, dict[str, t.Any]] = {}
+        self.planner = Planner(t.cast("t.Any", None), check_mode=True, show_only=True)
+        os.makedirs(os.path.join(directory, "build"))
+        with open(os.path.join(directory, "build", "VERSION"), "w", encoding="utf-8") as file:
+            file.write("2.0")
+
+    def add(self, release: str, *names: str, good: bool = True) -> None:
+        """Put a release on hosts, as staging leaves it, switch to it, and mark it good."""
+        for name in names or self.hosts:
+            store = self.stores[name]
+            store.create()
+            os.makedirs(store.release_path(release), exist_ok=True)
+            store.save({"id": release, "sequence": store.next_sequence(), "state": "ready", "digest": release})
+            switch.run({**SWITCH, "root": store.root, "release": release}, False)
+            if good:
+                mark_good(store, release, False)
+
+    def plan(self, mode: str = "release", *, dry: bool = False, **variables: t.Any) -> dict[str, t.Any]:
+        values = {
+            "app": "shop", "release": "2.0", "source": {"type": "directory", "path": os.path.join(self.directory, "build")},
+            "state_dir": os.path.join(self.directory, "state"), **variables,
+        }
+        known = Variables({f"rollout_{name}": value for name, value in values.items()}, self.hosts)
+        self.planner = Planner(t.cast("t.Any", known), check_mode=dry, show_only=False)
+        facts = self.planner.read(mode, targets=list(self.hosts), groups={"all": list(self.hosts)}, places=[self.directory])
+        surveys = {name: self.answers.get(name) or {"survey": info.survey(store, {})} for name, store in self.stores.items()}
+        return self.planner.plan(facts, surveys=surveys, balancers=[])
+
+
+@pytest.fixture
+def fleet(tmp_path: t.Any) -> Fleet:
+    made = Fleet(str(tmp_path), "web1", "web2", "web3", "web4")
+    made.add("1.0")
+    return made
+
+
+def test_a_host_that_is_lost_counts_as_failed_where_nothing_is_left_to_roll(fleet: Fleet) -> None:
+    """Or the finish would mark the release good and prune, without evidence of all hosts."""
+    fleet.answers["web3"] = LOST
+    assert fleet.plan("rollback", to="1.0", max_fail=1)["failed"] == ["web3"]
+    assert fleet.plan("rollback", to="1.0", max_fail=1)["order"] == []

@@ -203,12 +203,15 @@ class Conductor:
         return self.facts
 
     def _decide(self) -> None:
-        failed = self._failed()
-        budget = self.facts["max_fail"]
-        stop = len(failed) > budget or (bool(failed) and self.facts["on_failure"] != "continue")
-        if stop and not self.halted:
-            reasons = "; ".join(f"{host}: {self.ledger.hosts(self.id)[host]['detail']}" for host in failed)
-            self.halt(f"{len(failed)} failed, {budget} may: {reasons}" if budget else reasons, undo=True)
+        """Halt when more hosts failed than may, or one that went first to show what the release does."""
+        failed, budget = self._failed(), self.facts["max_fail"]
+        canaries = [host for host in failed if host in self.facts.get("canary", ())]
+        if self.halted or not canaries and len(failed) <= budget:
+            return
+        rows = self.ledger.hosts(self.id)
+        few = len(failed) <= budget
+        reasons = "; ".join(f"{host}: {rows[host]['detail']}" for host in (canaries if few else failed))
+        self.halt(f"the canary failed: {reasons}" if few else f"{len(failed)} failed, {budget} may: {reasons}" if budget else reasons, undo=True)
 
     def _failed(self, among: t.Container[str] | None = None) -> list[str]:
         return [

@@ -323,12 +323,47 @@ def test_a_host_that_vanished_counts_as_unreachable_and_stays_on_record(facts: d
     assert conductor.finish({})["state"] == "failed"
 
 
-def test_the_budget_counts_over_the_whole_rollout(facts: dict[str, t.Any]) -> None:
-    conductor = Conductor({**facts, "on_failure": "continue", "max_fail": 1})
-    for host, expected in (("web1", False), ("web2", True)):
-        conductor.open_batch([host], undo=False)
+ENDS = {"stop": "failed", "pause": "paused", "continue": "failed", "rollback": "rolled_back"}
+
+
+@pytest.mark.parametrize("pace", ["batch", "window"])
+@pytest.mark.parametrize("on_failure", list(ENDS))
+def test_the_budget_counts_over_the_whole_rollout_whatever_happens_beyond_it(facts: dict[str, t.Any], on_failure: str, pace: str) -> None:
+    conductor = Conductor({**facts, "on_failure": on_failure, "max_fail": 1, "pace": pace})
+    for host, expected in (("web1", ""), ("web2", "2 failed, 1 may: web1: Switch: bad; web2: Switch: bad")):
+        assert conductor.open_batch([host], undo=False) == [host]
         conductor.failed(host, "Switch", {"msg": "bad"}, undo=False)
-        assert bool(conductor.close_batch([host], {host: DONE}, {host}, undo=False)["halted"]) is expected
+        after = conductor.close_batch([host], {host: DONE}, {host}, undo=False)
+        assert after["halted"] == expected
+        assert (after["undo_hosts"] == ["web1", "web2"]) is (bool(expected) and on_failure == "rollback")
+    assert conductor.open_batch(["web3"], undo=False) == []
+    for host in after["undo_hosts"]:
+        conductor.open_batch([host], undo=True)
+        conductor.close_batch([host], {host: DONE}, {host}, undo=True)
+    assert conductor.finish({})["state"] == ENDS[on_failure]
+
+
+@pytest.mark.parametrize("on_failure", list(ENDS))
+def test_a_host_that_failed_within_the_budget_is_on_record_and_fails_the_rollout_at_its_end(facts: dict[str, t.Any], on_failure: str) -> None:
+    conductor = Conductor({**facts, "on_failure": on_failure, "max_fail": 1})
+    for host in ("web1", "web2", "web3"):
+        assert conductor.open_batch([host], undo=False) == [host]
+        if host == "web2":
+            conductor.failed(host, "Switch", {"msg": "bad"}, undo=False)
+        after = conductor.close_batch([host], {host: DONE}, {host}, undo=False)
+    assert (after["halted"], after["undo_hosts"], after["failed"]) == ("", [], ["web2"])
+    data = conductor.finish({})
+    assert (data["state"], data["why"]) == ("failed", "web2: Switch: bad")
+    assert [(row["state"], row["drained"]) for row in data["hosts"].values()] == [("done", False), ("failed", True), ("done", False)]
+
+
+@pytest.mark.parametrize("on_failure", list(ENDS))
+def test_a_canary_that_fails_stops_the_rollout_whatever_may_fail(facts: dict[str, t.Any], on_failure: str) -> None:
+    conductor = Conductor({**facts, "on_failure": on_failure, "max_fail": 2, "canary": ["web1"]})
+    conductor.open_batch(["web1"], undo=False)
+    conductor.failed("web1", "Switch", {"msg": "bad"}, undo=False)
+    assert conductor.close_batch(["web1"], {"web1": DONE}, {"web1"}, undo=False)["halted"] == "the canary failed: web1: Switch: bad"
+    assert conductor.open_batch(["web2"], undo=False) == []
 
 
 def test_staging_that_fails_anywhere_stops_before_any_host(facts: dict[str, t.Any]) -> None:

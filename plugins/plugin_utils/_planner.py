@@ -122,6 +122,7 @@ class Planner:
             "undo_hosts": [],
             "undo_rest_hosts": [],
             "undo_serial": [1],
+            "undo_max_parallel": settings.undo_max_parallel,
             "finish_hosts": [],
             "once": {"before": settings.once_before, "after": settings.once_after},
             "once_before_hosts": [],

@@ -81,3 +81,22 @@ def test_a_host_that_is_lost_counts_as_failed_where_nothing_is_left_to_roll(flee
     fleet.answers["web3"] = LOST
     assert fleet.plan("rollback", to="1.0", max_fail=1)["failed"] == ["web3"]
     assert fleet.plan("rollback", to="1.0", max_fail=1)["order"] == []
+
+
+def undo_of(facts: dict[str, t.Any], *done: str, failed: str) -> dict[str, t.Any]:
+    """Roll *done* in one batch, have *failed* fail after its switch, and return the facts for the undo."""
+    conductor = Conductor(facts)
+    for hosts in (list(done), [failed]):
+        conductor.open_batch(hosts, undo=False)
+        if hosts == [failed]:
+            conductor.failed(failed, "Switch", {"msg": "not healthy"}, undo=False)
+        after = conductor.close_batch(hosts, {host: {"finished": True} for host in hosts}, set(hosts), undo=False)
+    return after
+
+
+@pytest.mark.parametrize(("written", "serial"), [({}, [2]), ({"undo_max_parallel": 1}, [1]), ({"undo_max_parallel": "2"}, [2])])
+def test_an_undo_is_as_wide_as_the_user_says(fleet: Fleet, written: dict[str, t.Any], serial: list[int]) -> None:
+    facts = fleet.plan(max_unavailable=2, **written)
+    after = undo_of(facts, "web1", "web2", "web3", failed="web4")
+    assert after["undo_hosts"] == ["web4", "web3", "web2", "web1"]
+    assert after["undo_serial"] == serial

@@ -94,8 +94,8 @@ def undo_of(facts: dict[str, t.Any], *done: str, failed: str) -> dict[str, t.Any
     return after
 
 
-@pytest.mark.parametrize(("written", "serial"), [({}, [2]), ({"undo_max_parallel": 1}, [1]), ({"undo_max_parallel": "2"}, [2])])
-def test_an_undo_is_as_wide_as_the_user_says(fleet: Fleet, written: dict[str, t.Any], serial: list[int]) -> None:
+@pytest.mark.parametrize(("written", "serial"), [({}, [2, 2]), ({"undo_max_parallel": 1}, [1, 1, 1, 1]), ({"undo_max_parallel": "4"}, [2, 2])])
+def test_an_undo_is_as_wide_as_the_user_says_within_what_may_be_out_at_once(fleet: Fleet, written: dict[str, t.Any], serial: list[int]) -> None:
     facts = fleet.plan(max_unavailable=2, **written)
     after = undo_of(facts, "web1", "web2", "web3", failed="web4")
     assert after["undo_hosts"] == ["web4", "web3", "web2", "web1"]

@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import typing as t
 
 import pytest
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release import info, switch
 from ansible_collections.seamless.rollout.plugins.module_utils._release.prune import mark_good
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
@@ -100,3 +102,24 @@ def test_an_undo_is_as_wide_as_the_user_says_within_what_may_be_out_at_once(flee
     after = undo_of(facts, "web1", "web2", "web3", failed="web4")
     assert after["undo_hosts"] == ["web4", "web3", "web2", "web1"]
     assert after["undo_serial"] == serial
+
+
+@pytest.mark.parametrize("to", [{}, {"to": "1.0"}])
+@pytest.mark.parametrize("gone", ["the release", "half of it"])
+def test_a_rollback_is_refused_where_one_host_does_not_hold_the_release_any_more(fleet: Fleet, to: dict[str, str], gone: str) -> None:
+    fleet.add("2.0")
+    assert fleet.plan("rollback", **to)["order"] == ["web1", "web2", "web3", "web4"]
+    store = fleet.stores["web3"]
+    if gone == "the release":
+        # Its record alone would not make it usable, nor would it be missed: without one, it is the release of another tool.
+        shutil.rmtree(store.release_path("1.0"))
+    else:
+        store.save({**(store.record("1.0") or {}), "state": "staged"})
+    with pytest.raises(SeamlessError) as caught:
+        fleet.plan("rollback", **to)
+    assert str(caught.value).splitlines() == [
+        "The rollout was refused, nothing was touched:", "- web3 can't switch to 1.0: the release isn't there. Name one that all hosts have.",
+    ]
+    fleet.answers["web3"] = LOST
+    facts = fleet.plan("rollback", max_fail=1, **to)
+    assert (facts["order"], facts["release"]) == (["web1", "web2", "web4"], "1.0"), "a host that is lost holds the others back no more than elsewhere"

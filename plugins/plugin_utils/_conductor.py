@@ -281,7 +281,7 @@ class Conductor:
         for row in back:
             self.facts["hosts"][row["host"]]["target"] = row["from_release"]
         for host in stuck:
-            why = self._no_way_back(host) or "there is no earlier release on this host"
+            why = self._no_way_back(host) or undoing.NO_EARLIER_RELEASE
             self.ledger.event(self.id, "cannot_undo", host, reason=why)
 
     def finish(self, cleanup: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:

@@ -15,6 +15,8 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._window import Window, why_no_room, with_room
 
+NO_EARLIER_RELEASE = "there is no earlier release on this host"
+
 
 def batches(plan: Window, hosts: t.Sequence[str], drained: t.AbstractSet[str], most: int) -> list[list[str]]:
     """Cut *hosts*, in their order, into batches of *most* at most that lack no tier and no zone more than it can bear.

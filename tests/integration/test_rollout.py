@@ -16,7 +16,7 @@ import threading
 import time
 
 import pytest
-from fleet.fleet import CUT, REPO
+from fleet.fleet import CUT, REPO, Played
 from fleet.load import Load
 from fleet.site import SERVER, Site
 
@@ -193,14 +193,23 @@ def test_a_reload_that_forgets_the_drain_does_not_go_unnoticed(settled: Site) ->
 
 
 def test_two_rollouts_of_one_application_cannot_run_at_once(settled: Site) -> None:
-    results = []
+    results: list[Played] = []
+    plans: list[Played] = []
     first = threading.Thread(target=lambda: results.append(settled.rollout("2.0")))
     first.start()
     deadline = time.monotonic() + 30
     while settled.fleet.shell("web2", "ls /srv/shop/.rollout/lock", check=False).strip() != "/srv/shop/.rollout/lock" and time.monotonic() < deadline:
         time.sleep(0.05)
-    second = settled.rollout("3.0", state_dir=os.path.join(settled.fleet.directory, "other-controller"))
+    elsewhere = {"state_dir": os.path.join(settled.fleet.directory, "other-controller")}
+    planned = threading.Thread(target=lambda: plans.append(settled.rollout("3.0", playbook="plan", plan_format="json", **elsewhere)))
+    planned.start()
+    second = settled.rollout("3.0", **elsewhere)
+    planned.join()
     first.join()
+    found = re.search(r"^\{$.*?^\}$", plans[0].text, re.MULTILINE | re.DOTALL)
+    assert plans[0].code != 0 and found, plans[0].text
+    data = json.loads(found.group())
+    assert data["can_run"] is False and data["locks"]["web2"]["release"] == "2.0", data
     assert second.code != 0
     assert "is locked by rollout" in second.text
     assert results[0].code == 0, results[0].text

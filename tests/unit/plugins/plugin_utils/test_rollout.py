@@ -482,3 +482,38 @@ def test_what_comes_once_comes_although_a_host_is_lost_that_may_be(facts: dict[s
     assert conductor.open_once(point, "web3") == (["migrate.yml"] if done else [])
     after = conductor.close_once(point, "web3", "no such table")
     assert f"rollout_once_{point}: migrate.yml is not done: no such table" in after["halted"] if done else "2 failed, 1 may" in after["halted"]
+
+
+def test_a_run_undoes_once_whatever_halts_it_afterwards(facts: dict[str, t.Any]) -> None:
+    conductor = Conductor(facts)
+    for host in ("web1", "web2"):
+        conductor.open_batch([host], undo=False)
+        conductor.close_batch([host], {host: DONE}, {host}, undo=False)
+    conductor.halt("aborted by ann@desk", undo=True)
+    first = {**conductor.told()}
+    assert first["undo_hosts"] == ["web2", "web1"]
+    conductor.open_batch(["web2"], undo=True)
+    conductor.failed("web2", "Switch", {"msg": "disk full"}, undo=True)
+    conductor.ledger.update_host("r", "web3", state="done")
+    conductor.halt("the undo failed", undo=True)
+    again = Conductor(facts).close_batch(["web2"], {}, {"web2"}, undo=True)
+    assert (again["undo_hosts"], again["undo_serial"], again["undo_rest_hosts"]) == (first["undo_hosts"], first["undo_serial"], ["web1"])
+
+
+def test_a_run_that_was_killed_in_its_undo_is_an_order_to_try_again(facts: dict[str, t.Any]) -> None:
+    """The same command wants the release out: it goes forward, and may undo once itself."""
+    conductor = Conductor(facts)
+    conductor.open_batch(["web1"], undo=False)
+    conductor.failed("web1", "Switch", {"msg": "not healthy"}, undo=False)
+    assert conductor.close_batch(["web1"], {"web1": DONE}, {"web1"}, undo=False)["undo_hosts"] == ["web1"]
+    conductor.open_batch(["web1"], undo=True)
+    conductor.ledger.begin({**(conductor.ledger.rollout("r") or {}), "state": "planned"})
+    fresh = {**facts, "halted": "", "undo_hosts": [], "roll_hosts": ["web1", "web2", "web3"]}
+    for host in fresh["hosts"].values():
+        host["target"] = "2.0"
+    conductor = Conductor(fresh)
+    conductor.ledger.save_plan("r", fresh)
+    assert conductor.told()["roll_hosts"] == ["web1", "web2", "web3"] and conductor.open_batch(["web1"], undo=False) == ["web1"]
+    conductor.failed("web1", "Switch", {"msg": "not healthy"}, undo=False)
+    after = conductor.close_batch(["web1"], {"web1": DONE}, {"web1"}, undo=False)
+    assert (after["undo_hosts"], after["hosts"]["web1"]["target"]) == (["web1"], "1.0")

@@ -214,6 +214,14 @@ def test_an_order_is_worded_for_people() -> None:
     assert {worded(order(verb, 1)).split()[0] for verb in VERBS} == {"paused", "resumed", "promoted", "stopped", "aborted"}
 
 
+def test_a_host_that_failed_in_one_zone_does_not_hold_the_next_one_back() -> None:
+    zones = {"a": ("", "x"), "b": ("", "x"), "c": ("", "y"), "d": ("", "y")}
+    wanted = window(steps=(0, 0, 1, 1), places=zones, max_unavailable=2, slots=dict.fromkeys(FOUR, 1))
+    states = {"a": "done", "b": "failed", "c": PENDING, "d": PENDING}
+    assert why_not_now(wanted, "c", states, {"b"}) == ""
+    assert with_room(wanted, ["c", "d"], {"b"}) == (["c"], "waits for capacity: b, c out of service, 2 may be at once")
+
+
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.integers(1, 3), st.booleans()), min_size=1, max_size=12),
     st.integers(1, 6), st.integers(1, 6), st.integers(1, 5),

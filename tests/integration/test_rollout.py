@@ -409,6 +409,6 @@ def test_hooks_run_in_an_undo_and_know_it_and_nothing_is_watched_there(settled: 
         lines = file.read().split("\n")[:-1]
     back = [f"{host} True 1.0 2.0" for host in ("web2", "web2", "web1", "web1")]
     assert lines == ["web1 False 2.0 2.0", "web1 False 2.0 2.0", "web2 False 2.0 2.0", *back], lines
-    forward, undo = played.text.split("PLAY [Undo]")
+    forward, dummy, undo = played.text.partition("PLAY [Undo]")
     assert "Watch the health in rotation" in forward and "Watch the health in rotation" not in undo and "Switch the link" in undo
     assert set(settled.releases().values()) == {"1.0"} and settled.all_up()

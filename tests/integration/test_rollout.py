@@ -412,3 +412,20 @@ def test_hooks_run_in_an_undo_and_know_it_and_nothing_is_watched_there(settled: 
     forward, dummy, undo = played.text.partition("PLAY [Undo]")
     assert "Watch the health in rotation" in forward and "Watch the health in rotation" not in undo and "Switch the link" in undo
     assert set(settled.releases().values()) == {"1.0"} and settled.all_up()
+
+
+def test_a_host_that_fails_in_rotation_and_may_is_taken_out_again_and_the_others_go_on(settled: Site) -> None:
+    tasks, once = (os.path.join(settled.fleet.directory, name) for name in ("fails-in-rotation.yml", "before.yml"))
+    with open(tasks, "w", encoding="utf-8") as file:
+        file.write("- name: Fail\n  ansible.builtin.command: 'false'\n  when: inventory_hostname == 'web2'\n")
+    with open(once, "w", encoding="utf-8") as file:
+        file.write("- name: Come once\n  ansible.builtin.command: 'true'\n  changed_when: true\n")
+    # There is room for two, so that web3 can go although web2 stays out.
+    played = settled.rollout("2.0", canary=1, batch=[1], max_unavailable=2, max_fail=1, hooks={"after_enable": [tasks]}, once_before=[once])
+    assert played.code != 0 and "Come once" in played.text and "rolled_back" not in played.text, played.text
+    assert settled.releases() == {"web1": "2.0", "web2": "2.0", "web3": "2.0"}
+    standing = [{host: state.split()[0] for host, state in settled.fleet.standing(balancer).items()} for balancer in settled.fleet.lb]
+    assert all(found["web1"] == found["web3"] == "UP" and found["web2"] != "UP" for found in standing), standing
+    assert re.search(r"web2 +failed .*still out of rotation", played.text), played.text
+    again = settled.rollout("2.0", max_unavailable=2)
+    assert again.code == 0 and settled.all_up(), again.text

@@ -45,8 +45,9 @@ class ActionModule(LightAction):
             host = next(host for host in hosts if host in alive)
             return {**result, "host": host, "actions": conductor.open_once(args["point"], host)}
         if step == "open":
-            started = self._gatekeeper(conductor, task_vars, hosts).open_batch(hosts, undo=undo)
-            result.update(hosts=started, proceed=bool(started))
+            started = self._open(conductor, task_vars, hosts, undo=undo)
+            # Who finds no room in an undo is asked for again at its end, by a play of its own.
+            result.update(hosts=started, proceed=bool(started), left=[host for host in hosts if host not in started and not undo])
             if started:
                 return result
             facts = conductor.told()
@@ -70,6 +71,15 @@ class ActionModule(LightAction):
     def _gatekeeper(self, conductor: Conductor, task_vars: dict[str, t.Any], hosts: list[str]) -> Gatekeeper:
         who = ", ".join(hosts)
         return Gatekeeper(conductor, TaskReach(self, conductor.facts, task_vars), lambda why: self._display.display(f"{who}: {why}"))
+
+    def _open(self, conductor: Conductor, task_vars: dict[str, t.Any], hosts: list[str], *, undo: bool) -> list[str]:
+        try:
+            return self._gatekeeper(conductor, task_vars, hosts).open_batch(hosts, undo=undo)
+        except SeamlessError as exc:
+            # As for a slot.
+            conductor.not_begun(hosts, str(exc))
+            self._display.warning(f"{', '.join(hosts)}: {exc}")
+            return []
 
     def _slot(self, conductor: Conductor, task_vars: dict[str, t.Any], host: str, alive: set[str], tries: int) -> dict[str, t.Any]:
         try:

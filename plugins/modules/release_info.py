@@ -50,6 +50,10 @@ options:
     description:
       - Also say what M(seamless.rollout.release_prune) would remove with this number.
     type: int
+  coming:
+    description:
+      - Say with O(keep_releases) what would be removed after a switch to this release that proves good. It need not be on the host yet.
+    type: str
   migrations_directory:
     description:
       - Directory within a release that holds its migrations. Defaults to the one that the release floor was set with, or V(migrations).

@@ -108,7 +108,13 @@ actions:
   elements: str
 hosts:
   description:
-    - Hosts of the batch.
+    - Hosts of the batch that start.
+  returned: when O(step=open)
+  type: list
+  elements: str
+left:
+  description:
+    - Hosts of the batch that start after them, because there is no room for all at once. None in a rollback.
   returned: when O(step=open)
   type: list
   elements: str

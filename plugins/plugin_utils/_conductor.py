@@ -18,8 +18,10 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _once as once
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as report
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _undo as undoing
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
+from ansible_collections.seamless.rollout.plugins.plugin_utils._window import Window
 
 Facts = t.Dict[str, t.Any]
 
@@ -53,8 +55,11 @@ class Conductor:
         return {**self.told(), "failed": failed}
 
     def open_once(self, point: str, host: str) -> list[str]:
-        """Return which once-per-rollout actions *host* has to do now, and record that it begins."""
-        if self.halted or self._failed():
+        """Return which once-per-rollout actions *host* has to do now, and record that it begins.
+
+        A host that failed and is tolerated changes nothing: the others get the release, and what it needs has to be there.
+        """
+        if self.halted:
             return []
         actions = once.remaining(self.ledger, self.id, point, self.facts["once"][point])
         if actions:
@@ -68,7 +73,7 @@ class Conductor:
     def close_once(self, point: str, host: str, why: str) -> Facts:
         """Halt when an action is not done, be it that it failed or that its host was lost. Hosts that were updated stay so."""
         left = once.remaining(self.ledger, self.id, point, self.facts["once"][point])
-        if left and not self.halted and not self._failed():
+        if left and not self.halted:
             self.halt(f"rollout_once_{point}: {left[0]} is not done: {why or f'{host} was lost while it ran'}", undo=False)
         return self.told()
 
@@ -78,25 +83,40 @@ class Conductor:
         rollout = self.ledger.rollout(self.id)
         return str((rollout or {}).get("halted") or "")
 
-    def open_batch(self, hosts: t.Sequence[str], *, undo: bool) -> list[str]:
-        """Record the batch before anything risky happens; return which of its hosts may start."""
+    def open_batch(self, hosts: t.Sequence[str], *, undo: bool, out: t.AbstractSet[str] = frozenset()) -> list[str]:
+        """Record the batch before anything risky happens; return which of its hosts may start. *out* are hosts that serve nobody, for an undo."""
         if not undo and self.halted:
             return []
-        hosts = self._with_room(hosts) if undo else list(hosts)
+        hosts = self._with_room(hosts, out) if undo else list(hosts)
         for host in hosts:
             drained = int(bool(self.facts["hosts"][host]["balancers"]))
             self.ledger.update_host(self.id, host, state="rolling_back" if undo else "in_flight", detail="", drained=drained)
         return hosts
 
-    def _with_room(self, hosts: t.Sequence[str]) -> list[str]:
-        """Return the hosts of an undo's batch that may leave rotation beside those whose undo failed; the others follow one by one."""
-        rows = self.ledger.hosts(self.id)
-        stuck = [host for host, row in rows.items() if row["state"] == "rollback_failed" and row["drained"]]
-        if not stuck or len(hosts) == 1:
-            return list(hosts)
-        out = [host for host in hosts if rows[host]["drained"]]
-        room = max(0, int(self.facts["max_unavailable"]) - len(stuck) - len(out))
-        return out + [host for host in hosts if host not in out][:room]
+    def _with_room(self, hosts: t.Sequence[str], out: t.AbstractSet[str]) -> list[str]:
+        """Return the hosts of an undo's batch that may leave rotation; the others follow one by one."""
+        drained = {host for host, row in self.ledger.hosts(self.id).items() if row["drained"]}
+        going, why = undoing.startable(Window.of(self.facts), hosts, drained, out)
+        for host in hosts:
+            if host not in going and not self._may_try_again(host):
+                self.ledger.update_host(self.id, host, state="rollback_failed", detail=f"Record the batch: {why.replace('waits for', 'no', 1)}")
+        return going
+
+    def _may_try_again(self, host: str) -> bool:
+        """Say whether a host that an undo found no room for gets one more try, when the others are back; from then on it does not."""
+        begun = self.ledger.begun(self.id)
+        again = any(event["event"] == NO_ROOM and event["host"] == host and event["at"] >= begun for event in self.ledger.events(self.id))
+        if not again:
+            self.ledger.event(self.id, NO_ROOM, host)
+        return not again
+
+    def not_begun(self, hosts: t.Sequence[str], why: str) -> Facts:
+        """Record that *hosts* failed before anything happened to them, and decide. Returns the facts for what follows."""
+        for host in hosts:
+            self.ledger.update_host(self.id, host, state="failed", detail=f"Record the batch: {why}")
+            self.ledger.event(self.id, "unchanged", host)
+        self._decide()
+        return self.told()
 
     def failed(self, host: str, step: str, outcome: t.Mapping[str, t.Any], *, undo: bool) -> None:
         """Record why *host* failed, at the moment it does."""
@@ -115,12 +135,9 @@ class Conductor:
         refused = [item for item in results if item.get("failed")]
         if not refused or not all(item.get("floor") for item in refused):
             return False
-        begun = self.ledger.begun(self.id)
-        again = any(event["event"] == NO_ROOM and event["host"] == host and event["at"] >= begun for event in self.ledger.events(self.id))
-        self.ledger.update_host(self.id, host, drained=int(len(refused) < len(results)), **({} if again else {"state": "done"}))
-        if not again:
-            self.ledger.event(self.id, NO_ROOM, host)
-        return not again
+        again = self._may_try_again(host)
+        self.ledger.update_host(self.id, host, drained=int(len(refused) < len(results)), **({"state": "done"} if again else {}))
+        return again
 
     def _fail(self, host: str, detail: str, outcome: t.Mapping[str, t.Any], *, drained: bool, undo: bool = False) -> None:
         state = "unreachable" if is_unreachable(outcome) else "failed"
@@ -200,12 +217,15 @@ class Conductor:
         return self.facts
 
     def _decide(self) -> None:
-        failed = self._failed()
-        budget = self.facts["max_fail"]
-        stop = len(failed) > budget or (bool(failed) and self.facts["on_failure"] != "continue")
-        if stop and not self.halted:
-            reasons = "; ".join(f"{host}: {self.ledger.hosts(self.id)[host]['detail']}" for host in failed)
-            self.halt(f"{len(failed)} failed, {budget} may: {reasons}" if budget else reasons, undo=True)
+        """Halt when more hosts failed than may, or one that went first to show what the release does."""
+        failed, budget = self._failed(), self.facts["max_fail"]
+        canaries = [host for host in failed if host in self.facts.get("canary", ())]
+        if self.halted or not canaries and len(failed) <= budget:
+            return
+        rows = self.ledger.hosts(self.id)
+        few = len(failed) <= budget
+        reasons = "; ".join(f"{host}: {rows[host]['detail']}" for host in (canaries if few else failed))
+        self.halt(f"the canary failed: {reasons}" if few else f"{len(failed)} failed, {budget} may: {reasons}" if budget else reasons, undo=True)
 
     def _failed(self, among: t.Container[str] | None = None) -> list[str]:
         return [
@@ -255,12 +275,13 @@ class Conductor:
         drained = [row["host"] for row in back if row["drained"]]
         updated = sorted((row for row in back if not row["drained"]), key=lambda row: -row["updated_at"])
         self.facts["undo_hosts"] = drained + [row["host"] for row in updated if row["state"] not in BAD_STATES or row["host"] not in unchanged]
-        size = self.facts.get("undo_max_parallel") or self.facts["max_unavailable"]
-        self.facts["undo_serial"] = [size]
+        out = {row["host"] for row in self.ledger.hosts(self.id).values() if row["drained"]}
+        most = int(self.facts.get("undo_max_parallel") or self.facts["max_unavailable"])
+        self.facts["undo_serial"] = [len(batch) for batch in undoing.batches(Window.of(self.facts), self.facts["undo_hosts"], out, most)] or [1]
         for row in back:
             self.facts["hosts"][row["host"]]["target"] = row["from_release"]
         for host in stuck:
-            why = self._no_way_back(host) or "there is no earlier release on this host"
+            why = self._no_way_back(host) or undoing.NO_EARLIER_RELEASE
             self.ledger.event(self.id, "cannot_undo", host, reason=why)
 
     def finish(self, cleanup: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:

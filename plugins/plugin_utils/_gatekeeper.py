@@ -12,6 +12,7 @@ import os
 import time
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _window as window
@@ -68,18 +69,38 @@ class Gatekeeper:
         self._blockers = ""
 
     def open_batch(self, hosts: t.Sequence[str], *, undo: bool) -> list[str]:
-        """Wait until the batch may start and record it; return its hosts that start, which are none when the rollout is halted."""
-        while not undo and not self.conductor.halted:
+        """Wait until the batch may start and record it; return its hosts that start, which are none when the rollout is halted.
+
+        Those for which there is no room beside the others are not among them: ask for them again when the others are back.
+        """
+        plan = window.Window.of(self.facts)
+        if undo:
+            return self.conductor.open_batch(hosts, undo=True, out=self._out_of_zones() if plan.has_zone_floors else frozenset())
+        blocked_since: float | None = None
+        while not self.conductor.halted:
             self._insist_on_a_parent()
             why = self._held_back(hosts[0])
             if not why:
-                break
+                rows = self.ledger.hosts(self.id)
+                going, why = window.with_room(plan, hosts, self._out_now(rows))
+                if going:
+                    return self.conductor.open_batch(going, undo=False)
+                blocked_since = self._blocked(blocked_since, {name: row["state"] for name, row in rows.items()}, why)
+            else:
+                blocked_since = None
             self._wait(why)
-        return self.conductor.open_batch(hosts, undo=undo)
+        return []
+
+    def _out_of_zones(self) -> frozenset[str]:
+        """Return the hosts that serve nobody. What an undo takes back matters more than a balancer that gives no answer."""
+        try:
+            return frozenset(self.reach.unavailable())
+        except SeamlessError:
+            return frozenset()
 
     def take_slot(self, host: str, alive: t.Container[str], tries: int = 0) -> Go:
         """Wait until *host* may start and record that it does; *alive* are the hosts that Ansible has not lost."""
-        plan = _window_of(self.facts)
+        plan = window.Window.of(self.facts)
         blocked_since: float | None = None
         while not self.conductor.halted:
             self._insist_on_a_parent()
@@ -206,18 +227,3 @@ class Gatekeeper:
                 self.say(why)
             self._said = why
             self._listen(LISTEN_PAUSED)
-
-
-def _window_of(facts: t.Mapping[str, t.Any]) -> window.Window:
-    hosts = facts["hosts"]
-    return window.Window(
-        order=facts["order"],
-        steps={host: int(hosts[host]["step"]) for host in facts["order"]},
-        caps={host: int(hosts[host]["cap"]) for host in facts["order"]},
-        weights={host: int(hosts[host]["weight"]) for host in hosts},
-        places={host: (str(hosts[host]["tier"]), str(hosts[host]["zone"])) for host in hosts},
-        allowed={host: int(hosts[host]["allowed"]) for host in hosts},
-        slots={host: int(hosts[host]["slots"]) for host in hosts},
-        max_parallel=int(facts["max_parallel"]),
-        max_unavailable=int(facts["max_unavailable"]),
-    )

@@ -223,7 +223,15 @@ class _Tier:
             self._merged(self._by_zone([host for host in usual if not host.serving]), self._by_zone([host for host in usual if host.serving])), sizes_left
         )
         self._cut(self._by_zone([host for host in rest if host.late]), sizes_left)
+        for host in self.hosts:
+            # An undo may come to hosts that this plan leaves alone.
+            self.slots.setdefault(host.name, min(self.allowed, self._bearable(host.zone, zone_min_available)))
         return self
+
+    def _bearable(self, zone: str, zone_min_available: Amount | None) -> int:
+        """Return how much of a zone may be out of service, also of one in which no host is updated."""
+        total = sum(host.weight for host in self.hosts if host.zone == zone)
+        return self.allowed if zone_min_available is None else total - resolve_amount(zone_min_available, total, up=True)
 
     def _crowded(self, host: HostView, down: t.Sequence[HostView]) -> bool:
         """Say whether *host* can't leave rotation beside what is *down* already."""

@@ -16,6 +16,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._history import r
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import Plan, estimate
 from ansible_collections.seamless.rollout.plugins.plugin_utils._steps import roll_steps
+from ansible_collections.seamless.rollout.plugins.plugin_utils._undo import NO_EARLIER_RELEASE
 
 if t.TYPE_CHECKING:
     from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
@@ -80,9 +81,12 @@ def fill(
             facts["hosts"][host]["health"] = variables.get(host, "rollout_health", rollout_release=target) or []
     del facts["traits"]
     plan.notes.extend(_floors.notes(facts["hosts"], settings.on_failure))
+    plan.notes.extend(_without_earlier_release(facts["hosts"], settings))
     facts["release"] = whole
     facts["canary"] = plan.canary
     facts["max_fail"] = plan.max_fail
+    # Known before any play judges it: where nothing is left to roll, none does.
+    facts["failed"] = [host for host, entry in facts["hosts"].items() if entry["state"] == "unreachable"]
     facts["batches"] = plan.batches
     facts["stages"] = plan.stages
     facts["order"] = plan.order
@@ -102,6 +106,18 @@ def fill(
         # Nothing is before a rollout that has nothing left to do; but what comes after it may have failed last time.
         facts["once_before_hosts"] = plan.order[:_once.WITNESSES] if settings.once_before else []
         facts["once_after_hosts"] = facts["finish_hosts"][:_once.WITNESSES] if settings.once_after else []
+
+
+def _without_earlier_release(hosts: t.Mapping[str, dict[str, t.Any]], settings: Settings) -> list[str]:
+    """Write into *hosts* which of those that get a release have no earlier one, and return what an operator should know of that."""
+    if settings.mode not in ("release", "promote"):
+        return []
+    stuck = [host for host, entry in hosts.items() if entry["state"] in ("pending", "done") and not entry["from"]]
+    for host in stuck:
+        hosts[host]["no_way_back"] = NO_EARLIER_RELEASE
+    if settings.on_failure != "rollback" or not stuck:
+        return []
+    return [f"no earlier release on {'any host' if len(stuck) == len(hosts) else ', '.join(stuck)}: a failure takes nothing back there."]
 
 
 def _steps(variables: HostVariables, host: str, settings: Settings, rotation: preflight.InRotation, bake: float) -> list[dict[str, str]]:

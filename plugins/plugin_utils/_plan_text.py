@@ -118,7 +118,7 @@ def _gate_lines(facts: Facts) -> list[str]:
 
 def plan_public(facts: Facts, plan: Plan) -> dict[str, t.Any]:
     """Return the plan as data, for machines."""
-    keys = ("from", "current", "target", "state", "detail", "zone", "tier", "weight", "late", "step", "cap", "bake_seconds")
+    keys = ("from", "no_way_back", "current", "target", "state", "detail", "zone", "tier", "weight", "late", "step", "cap", "bake_seconds")
     return {
         "id": facts["id"],
         "app": facts["app"],
@@ -129,6 +129,7 @@ def plan_public(facts: Facts, plan: Plan) -> dict[str, t.Any]:
         "override": facts["override"],
         "passed": facts["closed"] if facts["override"] else [],
         "windows": facts["windows_now"],
+        "locks": facts["locks"],
         "pace": facts["pace"],
         "stages": plan.stages,
         "batches": plan.batches,
@@ -149,7 +150,7 @@ def plan_public(facts: Facts, plan: Plan) -> dict[str, t.Any]:
 def refusal_public(facts: Facts, why: str) -> dict[str, t.Any]:
     """Return what is known of a rollout that was refused before there was a plan, as data."""
     lines = [line[2:] if line.startswith("- ") else line for line in why.splitlines() if line != REFUSED]
-    return {**{key: facts.get(key) for key in ("id", "app", "release", "mode")}, "can_run": False, "refused": lines}
+    return {**{key: facts.get(key) for key in ("id", "app", "release", "mode")}, "can_run": False, "refused": lines, "locks": facts.get("locks") or {}}
 
 
 def refusal(problems: t.Sequence[str]) -> str:

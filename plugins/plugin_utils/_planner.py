@@ -122,6 +122,7 @@ class Planner:
             "undo_hosts": [],
             "undo_rest_hosts": [],
             "undo_serial": [1],
+            "undo_max_parallel": settings.undo_max_parallel,
             "finish_hosts": [],
             "once": {"before": settings.once_before, "after": settings.once_after},
             "once_before_hosts": [],
@@ -171,6 +172,7 @@ class Planner:
         settings, values = self._settings(facts["mode"], targets[0])
         findings = preflight.Findings()
         answers = self._answers(surveys, findings)
+        facts["locks"] = preflight.locks_of_others(surveys, facts["id"])
         infos = self._balancer_answers(facts, balancers, findings)
         target, content = self._target(facts, settings, answers, findings)
         mine = preflight.settled_releases(answers, findings) if settings.mode == "recover" and target is None else {}

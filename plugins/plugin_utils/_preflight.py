@@ -235,6 +235,16 @@ def record_of(survey: t.Mapping[str, t.Any], release: str | None) -> dict[str, t
     return None
 
 
+def locks_of_others(surveys: t.Mapping[str, t.Mapping[str, t.Any]], rollout_id: str) -> dict[str, dict[str, t.Any]]:
+    """Return the lock of every host that another rollout holds, be it that it refused ours or that ours takes it over."""
+    found: dict[str, dict[str, t.Any]] = {}
+    for host, answer in surveys.items():
+        lock = (answer.get("lock") if answer.get("failed") else (answer.get("survey") or {}).get("lock")) or {}
+        if lock.get("id") not in (None, rollout_id):
+            found[host] = {key: lock.get(key) for key in ("id", "owner", "reason", "release", "at", "idle", "ttl", "expired")}
+    return found
+
+
 def current_release(survey: t.Mapping[str, t.Any]) -> str | None:
     release = (survey.get("current") or {}).get("release")
     return None if release is None else str(release)

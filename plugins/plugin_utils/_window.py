@@ -4,7 +4,7 @@
 
 # This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
 
-"""The window pace: which host may start now. Pure: states in, an answer out.
+"""Which host may start now: in the window pace, and of a batch. Pure: states in, an answer out.
 
 A window holds hosts that were started and are not finished; as soon as one is, the next of the plan may start. It is what Nomad calls
 max_parallel and what a Kubernetes Deployment does within maxUnavailable: slots = min(max_parallel - in flight, max_unavailable - unavailable now).
@@ -40,6 +40,27 @@ class Window:
     allowed: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     slots: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
 
+    @classmethod
+    def of(cls, facts: t.Mapping[str, t.Any]) -> Window:
+        """Return what the facts of a rollout say."""
+        hosts, order = facts["hosts"], facts.get("order") or []
+        return cls(
+            order=order,
+            steps={host: int(hosts[host]["step"]) for host in order},
+            caps={host: int(hosts[host]["cap"]) for host in order},
+            weights={host: int(entry.get("weight", 1)) for host, entry in hosts.items()},
+            places={host: (str(entry.get("tier", "")), str(entry.get("zone", ""))) for host, entry in hosts.items()},
+            allowed={host: int(entry["allowed"]) for host, entry in hosts.items() if "allowed" in entry},
+            slots={host: int(entry["slots"]) for host, entry in hosts.items() if "slots" in entry},
+            max_parallel=int(facts.get("max_parallel") or len(hosts)),
+            max_unavailable=int(facts["max_unavailable"]),
+        )
+
+    @property
+    def has_zone_floors(self) -> bool:
+        """Whether a zone bears less than the whole budget."""
+        return any(slots < self.allowed.get(host, self.max_unavailable) for host, slots in self.slots.items())
+
     def weight(self, hosts: t.Iterable[str]) -> int:
         return sum(self.weights.get(host, 1) for host in hosts)
 
@@ -61,16 +82,34 @@ def why_not_now(window: Window, host: str, states: States, unavailable: t.Abstra
     most = min(window.max_parallel, window.caps.get(host, window.max_parallel))
     if len(flying) >= most:
         return f"waits for a slot: {len(flying)} of {most} are in use"
-    if host in unavailable:
-        return ""
-    out = set(unavailable) | flying
+    return "" if host in unavailable else why_no_room(window, host, set(unavailable) | flying)
+
+
+def why_no_room(window: Window, host: str, out: t.AbstractSet[str], *, zone_only: bool = False) -> str:
+    """Return why *host* can't leave rotation beside the hosts that are *out* of it, or an empty string."""
     tier, zone = here = window.places.get(host, ("", ""))
-    out = {name for name in out if window.places.get(name, ("", ""))[0] == tier}
-    near = {name for name in out if window.places.get(name, ("", "")) == here}
+    fleet = {name for name in out if window.places.get(name, ("", ""))[0] == tier}
+    near = {name for name in fleet if window.places.get(name, ("", "")) == here}
     most_here = window.allowed.get(host, window.max_unavailable)
-    for hosts, most, where in ((out, most_here, ""), (near, window.slots.get(host, most_here), f" in zone {zone}" * bool(zone))):
+    for hosts, most, where in ((fleet, most_here, ""), (near, window.slots.get(host, most_here), f" in zone {zone}" * bool(zone)))[int(zone_only):]:
         # A host that is heavier than the whole budget goes alone.
         if hosts and window.weight(hosts) + window.weight([host]) > most:
             by_weight = " (by weight)" if any(weight != 1 for weight in window.weights.values()) else ""
             return f"waits for capacity: {', '.join(sorted(hosts)[:5])} out of service{where}, {most} may be at once{by_weight}"
     return ""
+
+
+def with_room(window: Window, hosts: t.Sequence[str], out: t.AbstractSet[str]) -> tuple[list[str], str]:
+    """Return which of *hosts* can leave rotation together, in their order, beside those that are *out* of it, and why the first other one can't.
+
+    One that is out itself costs nothing.
+    """
+    gone, going, why = set(out), [], ""
+    for host in hosts:
+        problem = "" if host in out else why_no_room(window, host, gone)
+        if problem:
+            why = why or problem
+        else:
+            going.append(host)
+            gone.add(host)
+    return going, why

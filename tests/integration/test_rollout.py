@@ -16,7 +16,7 @@ import threading
 import time
 
 import pytest
-from fleet.fleet import CUT, REPO
+from fleet.fleet import CUT, REPO, Played
 from fleet.load import Load
 from fleet.site import SERVER, Site
 
@@ -193,14 +193,23 @@ def test_a_reload_that_forgets_the_drain_does_not_go_unnoticed(settled: Site) ->
 
 
 def test_two_rollouts_of_one_application_cannot_run_at_once(settled: Site) -> None:
-    results = []
+    results: list[Played] = []
+    plans: list[Played] = []
     first = threading.Thread(target=lambda: results.append(settled.rollout("2.0")))
     first.start()
     deadline = time.monotonic() + 30
     while settled.fleet.shell("web2", "ls /srv/shop/.rollout/lock", check=False).strip() != "/srv/shop/.rollout/lock" and time.monotonic() < deadline:
         time.sleep(0.05)
-    second = settled.rollout("3.0", state_dir=os.path.join(settled.fleet.directory, "other-controller"))
+    elsewhere = {"state_dir": os.path.join(settled.fleet.directory, "other-controller")}
+    planned = threading.Thread(target=lambda: plans.append(settled.rollout("3.0", playbook="plan", plan_format="json", **elsewhere)))
+    planned.start()
+    second = settled.rollout("3.0", **elsewhere)
+    planned.join()
     first.join()
+    found = re.search(r"^\{$.*?^\}$", plans[0].text, re.MULTILINE | re.DOTALL)
+    assert plans[0].code != 0 and found, plans[0].text
+    data = json.loads(found.group())
+    assert data["can_run"] is False and data["locks"]["web2"]["release"] == "2.0", data
     assert second.code != 0
     assert "is locked by rollout" in second.text
     assert results[0].code == 0, results[0].text
@@ -385,3 +394,38 @@ def test_bad_input_a_full_disk_is_refused_before_a_drain(settled: Site, left: in
     assert re.search(f"web2: .*{message}", re.sub(r"\s+", " ", played.text)), played.text
     assert "Take the host out of rotation" not in played.text
     assert settled.all_up() and set(settled.releases().values()) == {"1.0"}
+
+
+def test_hooks_run_in_an_undo_and_know_it_and_nothing_is_watched_there(settled: Site) -> None:
+    log, note, fails = (os.path.join(settled.fleet.directory, name) for name in ("hooks.log", "note.yml", "fails-forward.yml"))
+    said = "{{ inventory_hostname }} {{ rollout_undo }} {{ rollout_target_release }} {{ rollout_release }}"
+    with open(note, "w", encoding="utf-8") as file:
+        file.write(f"- name: Note\n  ansible.builtin.shell: echo {said} >> {log}\n  delegate_to: localhost\n  changed_when: true\n")
+    with open(fails, "w", encoding="utf-8") as file:
+        file.write("- name: Fail\n  ansible.builtin.command: 'false'\n  when: inventory_hostname == 'web2' and not rollout_undo\n")
+    played = settled.rollout("2.0", canary=1, batch=[1], bake_seconds=1, hooks={"before_drain": [note], "after_switch": [fails], "after_enable": [note]})
+    assert played.code != 0 and "rolled_back" in played.text, played.text
+    with open(log, encoding="utf-8") as file:
+        lines = file.read().split("\n")[:-1]
+    back = [f"{host} True 1.0 2.0" for host in ("web2", "web2", "web1", "web1")]
+    assert lines == ["web1 False 2.0 2.0", "web1 False 2.0 2.0", "web2 False 2.0 2.0", *back], lines
+    forward, dummy, undo = played.text.partition("PLAY [Undo]")
+    assert "Watch the health in rotation" in forward and "Watch the health in rotation" not in undo and "Switch the link" in undo
+    assert set(settled.releases().values()) == {"1.0"} and settled.all_up()
+
+
+def test_a_host_that_fails_in_rotation_and_may_is_taken_out_again_and_the_others_go_on(settled: Site) -> None:
+    tasks, once = (os.path.join(settled.fleet.directory, name) for name in ("fails-in-rotation.yml", "before.yml"))
+    with open(tasks, "w", encoding="utf-8") as file:
+        file.write("- name: Fail\n  ansible.builtin.command: 'false'\n  when: inventory_hostname == 'web2'\n")
+    with open(once, "w", encoding="utf-8") as file:
+        file.write("- name: Come once\n  ansible.builtin.command: 'true'\n  changed_when: true\n")
+    # There is room for two, so that web3 can go although web2 stays out.
+    played = settled.rollout("2.0", canary=1, batch=[1], max_unavailable=2, max_fail=1, hooks={"after_enable": [tasks]}, once_before=[once])
+    assert played.code != 0 and "Come once" in played.text and "rolled_back" not in played.text, played.text
+    assert settled.releases() == {"web1": "2.0", "web2": "2.0", "web3": "2.0"}
+    standing = [{host: state.split()[0] for host, state in settled.fleet.standing(balancer).items()} for balancer in settled.fleet.lb]
+    assert all(found["web1"] == found["web3"] == "UP" and found["web2"] != "UP" for found in standing), standing
+    assert re.search(r"web2 +failed .*still out of rotation", played.text), played.text
+    again = settled.rollout("2.0", max_unavailable=2)
+    assert again.code == 0 and settled.all_up(), again.text

@@ -20,6 +20,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "services": {"type": "list", "elements": "dict", "default": []},
     "health": {"type": "list", "elements": "dict", "default": []},
     "keep_releases": {"type": "int"},
+    "coming": {"type": "str"},
     "migrations_directory": {"type": "str"},
     "migrations_of": {"type": "str"},
     "running": {"type": "bool", "default": False},
@@ -88,7 +89,7 @@ def survey(store: Store, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     if params.get("keep_releases"):
         from ansible_collections.seamless.rollout.plugins.module_utils._release import prune
 
-        result["would_prune"] = prune.choose(store, int(params["keep_releases"]), protect=[]).prune
+        result["would_prune"] = prune.choose(store, int(params["keep_releases"]), protect=[], coming=params.get("coming") or None).prune
     return result
 
 

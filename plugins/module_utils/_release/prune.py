@@ -15,7 +15,7 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.module_utils import _files
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release import lock, processes
-from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
+from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Record, Store, goodness, newest_good
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "root": {"type": "path", "required": True},
@@ -54,18 +54,25 @@ def decide(
     return Choice([release for release in records if release not in keep], keep)
 
 
-def choose(store: Store, keep_releases: int, *, protect: t.Sequence[str], good: str | None = None) -> Choice:
-    """Choose what to prune on this host: never what is live, previewed, a way back, in use, or still being rolled out."""
+def choose(store: Store, keep_releases: int, *, protect: t.Sequence[str], good: str | None = None, coming: str | None = None) -> Choice:
+    """Choose what to prune on this host: never what is live, previewed, a way back, in use, or still being rolled out.
+
+    With *coming*, say what would be chosen after a switch to that release, be it here already or not, and after it was marked good.
+    """
     protected: dict[str, str] = {release: "named in protect" for release in protect}
-    current = store.link("current").release
-    for release, why in ((store.link("preview").release, "preview"), (store.last_good(), "last good release")):
+    current, known = store.link("current").release, store.known()
+    left = ""
+    if coming:
+        left, current, known = current or "", coming, _after_switch(store, known, coming)
+    for release, why in ((store.link("preview").release, "preview"), (newest_good(known), "last good release")):
         if release:
             protected[release] = why
-    way_back = store.last_good(besides=good or current)
+    way_back = newest_good(known, besides=good or current)
     if way_back:
         protected[way_back] = "rollback target"
-    held = lock.read(store)
-    records = store.managed()
+    # A rollout that is planned will hold the lock itself, and has staged nothing else.
+    held = None if coming else lock.read(store)
+    records = {release: record for release, record in known.items() if record.get("origin") != "adopted"}
     if held and not held["expired"]:
         protected.update({release: "staged by a running rollout" for release, record in records.items() if record.get("rollout_id") == held["id"]})
     if current:
@@ -75,10 +82,25 @@ def choose(store: Store, keep_releases: int, *, protect: t.Sequence[str], good: 
         return choice
     in_use = processes.users_of_releases(store.releases)
     for release in choice.prune:
-        if release in in_use:
+        # What works in the release that is live now is restarted by the switch.
+        if release in in_use and release != left:
             use = in_use[release][0]
             choice.keep[release] = f"in use by process {use.pid} ({use.how})"
     return Choice([release for release in choice.prune if release not in choice.keep], choice.keep)
+
+
+def _after_switch(store: Store, known: t.Mapping[str, Record], coming: str) -> dict[str, Record]:
+    """Return the records as a switch to *coming* that proves good would leave them."""
+    records = dict(known)
+    latest = max((goodness(record)[0] for record in records.values()), default=0)
+    standing = store.link("current")
+    before = f"{coming} adopts" if standing.kind == "directory" else standing.release if standing.kind == "link" else None
+    if before and before != coming:
+        # What another tool had put here was live until now: that makes it a way back.
+        record = records.get(before) or {**store.adopt(before), "good_at": "now", "good_sequence": latest + 1}
+        records[before] = {**record, "state": "previous"}
+    records[coming] = {**records.get(coming, {"id": coming}), "state": "good", "good_at": "now", "good_sequence": latest + 2}
+    return records
 
 
 def remove_tree(path: str) -> None:

@@ -161,17 +161,22 @@ class Store:
 
     def last_good(self, besides: str | None = None) -> str | None:
         """Return the release that was marked good last, other than *besides*."""
-        good = {
-            release: goodness(record)
-            for release, record in self.known().items()
-            if record.get("good_at") and record.get("state") not in ("failed", "bad") and release != besides
-        }
-        return max(good, key=lambda release: good[release], default=None)
+        return newest_good(self.known(), besides)
 
     def good_now(self) -> dict[str, t.Any]:
         """Return what a record says of a release that is marked good now: when by the clock, and after which others by counting."""
         latest = max((goodness(record)[0] for record in self.known().values()), default=0)
         return {"good_at": iso_now(), "good_sequence": latest + 1}
+
+
+def newest_good(records: t.Mapping[str, t.Mapping[str, t.Any]], besides: str | None = None) -> str | None:
+    """Return which of *records* was marked good last, other than *besides*."""
+    good = {
+        release: goodness(record)
+        for release, record in records.items()
+        if record.get("good_at") and record.get("state") not in ("failed", "bad") and release != besides
+    }
+    return max(good, key=lambda release: good[release], default=None)
 
 
 def goodness(record: t.Mapping[str, t.Any]) -> tuple[int, str]:

@@ -198,6 +198,58 @@ def test_prune_leaves_foreign_directories_and_the_way_back(store: Store, release
     assert result["pruned"] == ["2.0", "3.0"]
 
 
+# What became of the releases that were live here one after another, the last of them live now, and of some that were only staged.
+PASTS = {
+    "two good ones": (("0.9", "good"), ("1.0", "good")),
+    "the live one never proved good": (("0.8", "good"), ("0.9", "good"), ("1.0", "current")),
+    "failed ones between": (("0.8", "good"), ("0.9", "failed"), ("1.0", "good"), ("1.1", "failed"), ("1.2", "good")),
+    "the live one failed": (("0.8", "good"), ("0.9", "good"), ("1.0", "failed")),
+    "many": (("0.5", "good"), ("0.6", "good"), ("0.7", "good"), ("0.8", "good"), ("0.9", "good"), ("1.0", "good")),
+    "of another tool": (("foreign", ""), ("0.9", "good"), ("1.0", "good")),
+    "live by another tool": (("0.8", "good"), ("0.9", "good"), ("foreign", "")),
+    "nothing": (),
+}
+
+
+@pytest.mark.parametrize("there", ["absent", "staged", "was live"])
+@pytest.mark.parametrize("keep", [1, 2, 3])
+@pytest.mark.parametrize("past", list(PASTS))
+def test_what_a_plan_says_of_pruning_is_what_the_rollout_prunes(store: Store, releases: t.Any, perform: t.Any, past: str, keep: int, there: str) -> None:
+    lived = [*((("2.0", "good"),) if there == "was live" else ()), *PASTS[past]]
+    if there == "staged":
+        releases("2.0")
+    for number, (release, state) in enumerate(lived):
+        if release == "foreign":
+            os.mkdir(store.release_path(release))
+            os.unlink(store.link_path("current")) if os.path.lexists(store.link_path("current")) else None
+            os.symlink(f"releases/{release}", store.link_path("current"))
+            continue
+        releases(release)
+        perform("release_switch", root=store.root, release=release)
+        if state == "good":
+            perform("release_prune", root=store.root, good=release, prune=False)
+        elif state == "failed":
+            store.save({**(store.record(release) or {}), "state": "failed"})
+            if number + 1 < len(lived):
+                # It was undone: the switch back says that it is bad, and the one before is live until the next comes.
+                perform("release_switch", root=store.root, release=lived[number - 1][0], reason="rollback")
+    foretold = perform("release_info", root=store.root, keep_releases=keep, coming="2.0")["would_prune"]
+    if not os.path.isdir(store.release_path("2.0")):
+        releases("2.0", rollout_id="r")
+    perform("rollout_lock", root=store.root, lock_id="r")
+    perform("release_switch", root=store.root, release="2.0", rollout_id="r", require_lock=True)
+    assert perform("release_prune", root=store.root, keep_releases=keep, good="2.0", lock_id="r")["pruned"] == foretold
+
+
+def test_a_plan_that_keeps_two_releases_says_that_the_third_goes(store: Store, releases: t.Any, perform: t.Any) -> None:
+    for release in ("0.9", "1.0"):
+        releases(release)
+        perform("release_switch", root=store.root, release=release)
+        perform("release_prune", root=store.root, good=release)
+    assert perform("release_info", root=store.root, keep_releases=2, coming="2.0")["would_prune"] == ["0.9"]
+    assert perform("release_info", root=store.root, keep_releases=2)["would_prune"] == []
+
+
 def test_keep_releases_below_one_is_refused(store: Store, perform: t.Any) -> None:
     with pytest.raises(SeamlessError, match="keep_releases is 0"):
         perform("release_prune", root=store.root, keep_releases=0)

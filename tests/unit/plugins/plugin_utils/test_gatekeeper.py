@@ -176,11 +176,118 @@ def test_a_batch_waits_while_the_rollout_is_paused_and_an_undo_does_not(world: W
     world.begin(pace="batch")
     world.order("pause")
     assert world.keeper().open_batch(["web1"], undo=True) == ["web1"]
+    assert world.state("web1") == "rolling_back"
+    world.ledger.update_host("r", "web1", state="rolled_back", drained=0)
     world.after(60, lambda: world.order("resume"))
     begun = world.now
     assert world.keeper().open_batch(["web2", "web3"], undo=False)
     assert world.now - begun >= 60
-    assert [world.state(host) for host in HOSTS] == ["rolling_back", "in_flight", "in_flight", "pending"]
+    assert [world.state(host) for host in HOSTS] == ["rolled_back", "in_flight", "in_flight", "pending"]
+
+
+def zoned(world: World, slots: int = 1, **changes: t.Any) -> Conductor:
+    """Two zones of two hosts, of which *slots* may be out of service in each, and 2 in all."""
+    for host, zone in zip(HOSTS, "aabb"):
+        world.facts["hosts"][host].update(zone=zone, slots=slots)
+    return world.begin(**{"pace": "batch", **changes})
+
+
+def opened(world: World, *hosts: str, undo: bool = False) -> list[str]:
+    return world.keeper().open_batch(hosts, undo=undo)
+
+
+def test_a_batch_waits_while_its_zone_would_go_below_its_floor(world: World) -> None:
+    zoned(world)
+    world.out = {"web1"}
+    world.after(30, world.out.clear)
+    begun = world.now
+    assert opened(world, "web3") == ["web3"] and world.now == begun, "another zone's hosts are none of its business"
+    world.done("web3")
+    assert opened(world, "web2") == ["web2"]
+    assert 30 <= world.now - begun < 32
+    assert world.said == ["waits for capacity: web1 out of service in zone a, 1 may be at once"]
+
+
+def test_a_batch_goes_in_parts_where_there_is_no_room_for_all(world: World) -> None:
+    zoned(world, slots=2)
+    world.ledger.update_host("r", "web4", state="failed", drained=1)
+    assert opened(world, "web1", "web2", "web3") == ["web1"]
+    assert [world.state(host) for host in HOSTS] == ["in_flight", "pending", "pending", "failed"]
+    world.done("web1")
+    assert opened(world, "web2", "web3") == ["web2"]
+
+
+def test_a_host_of_a_batch_that_serves_nobody_costs_nothing(world: World) -> None:
+    zoned(world)
+    world.out = {"web1"}
+    assert opened(world, "web2", "web1") == ["web1"]
+    world.done("web1")
+    world.out = {"web1", "web2"}
+    assert opened(world, "web1", "web2") == ["web1", "web2"]
+
+
+def test_without_capacity_for_too_long_a_batch_ends_the_rollout_and_undoes_nothing(world: World) -> None:
+    zoned(world, progress_deadline=60)
+    world.out = {"web1"}
+    world.after(10, lambda: world.order("pause"))
+    world.after(110, lambda: world.order("resume"))
+    begun = world.now
+    assert opened(world, "web2") == []
+    assert 170 <= world.now - begun < 173, "the deadline stands still while paused"
+    state, why = world.ending()
+    assert state == "running" and why.startswith("no host could start for 60 s (rollout_progress_deadline): waits for capacity: web1")
+
+
+def test_a_batch_that_waits_obeys_an_order_to_end(world: World) -> None:
+    zoned(world)
+    world.out = {"web1"}
+    world.after(5, lambda: world.order("stop"))
+    assert opened(world, "web2") == [] and world.state("web2") == "pending"
+
+
+def test_a_batch_without_an_answer_of_a_balancer_has_failed_unchanged(world: World) -> None:
+    conductor = zoned(world)
+    opened(world, "web3")
+    world.done("web3")
+    world.dead_balancer = True
+    with pytest.raises(SeamlessError, match="lb1 can't be asked"):
+        opened(world, "web1", "web2")
+    after = conductor.not_begun(["web1", "web2"], "balancer lb1 can't be asked")
+    assert (after["undo_hosts"], after["halted"].split("; ")[0]) == (["web3"], "web1: Record the batch: balancer lb1 can't be asked")
+
+
+def test_an_undo_takes_no_more_out_of_a_zone_than_it_can_bear(world: World) -> None:
+    conductor = zoned(world)
+    for host in HOSTS:
+        world.now += 1
+        world.done(host)
+    conductor.halt("it is broken", undo=True)
+    after = conductor.told()
+    assert (after["undo_hosts"], after["undo_serial"]) == (["web4", "web3", "web2", "web1"], [1, 2, 1]), "web4 and web3 are of one zone"
+    world.out = {"web1"}
+    assert opened(world, "web4", undo=True) == ["web4"]
+    world.ledger.update_host("r", "web4", state="rolled_back", drained=0)
+    assert opened(world, "web3", "web2", undo=True) == ["web3"], "nobody serves from zone a while web2 is out"
+    world.ledger.update_host("r", "web3", state="rolled_back", drained=0)
+    assert opened(world, "web1", undo=True) == ["web1"], "it serves nobody"
+    world.ledger.update_host("r", "web1", state="rolled_back", drained=0)
+    assert conductor.told()["undo_rest_hosts"] == ["web2"]
+    world.out = set()
+    assert opened(world, "web2", undo=True) == ["web2"]
+
+
+def test_an_undo_for_which_its_zone_has_no_room_is_tried_once_more(world: World) -> None:
+    conductor = zoned(world)
+    for host in HOSTS[:2]:
+        world.done(host)
+    conductor.halt("it is broken", undo=True)
+    conductor.told()
+    world.out = {"web1"}
+    assert (opened(world, "web2", undo=True), world.state("web2")) == ([], "done")
+    assert (opened(world, "web2", undo=True), world.state("web2")) == ([], "rollback_failed")
+    assert world.ledger.hosts("r")["web2"]["detail"] == "Record the batch: no capacity: web1 out of service in zone a, 1 may be at once"
+    world.dead_balancer = True
+    assert opened(world, "web1", undo=True) == ["web1"], "a balancer that gives no answer does not hold up an undo"
 
 
 def test_hosts_after_the_canary_wait_for_promotion(world: World) -> None:

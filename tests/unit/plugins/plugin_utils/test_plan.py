@@ -74,6 +74,12 @@ def test_a_floor_in_every_zone_holds_the_batches_and_says_so() -> None:
     assert "held to 1 by rollout_zone_min_available" in " ".join(made.notes)
 
 
+def test_hosts_that_are_left_alone_have_the_floor_of_their_zone_all_the_same() -> None:
+    """An undo may come to them: a run before may have updated them."""
+    made = plan(*zone("a", 4), *zone("b", 4, skip="has it"), zone_min_available=3, max_unavailable=3)
+    assert set(made.slots.values()) == {1} and len(made.slots) == 8
+
+
 def test_a_floor_that_leaves_a_zone_nothing_names_what_would_do() -> None:
     with pytest.raises(SeamlessError, match=r"zone a 3 of 3 would have to stay up.*Use at most 2 \(66%\), for zone a"):
         plan(*zone("a", 3), *zone("b", 8), zone_min_available="80%")

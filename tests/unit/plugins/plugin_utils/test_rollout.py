@@ -323,12 +323,47 @@ def test_a_host_that_vanished_counts_as_unreachable_and_stays_on_record(facts: d
     assert conductor.finish({})["state"] == "failed"
 
 
-def test_the_budget_counts_over_the_whole_rollout(facts: dict[str, t.Any]) -> None:
-    conductor = Conductor({**facts, "on_failure": "continue", "max_fail": 1})
-    for host, expected in (("web1", False), ("web2", True)):
-        conductor.open_batch([host], undo=False)
+ENDS = {"stop": "failed", "pause": "paused", "continue": "failed", "rollback": "rolled_back"}
+
+
+@pytest.mark.parametrize("pace", ["batch", "window"])
+@pytest.mark.parametrize("on_failure", list(ENDS))
+def test_the_budget_counts_over_the_whole_rollout_whatever_happens_beyond_it(facts: dict[str, t.Any], on_failure: str, pace: str) -> None:
+    conductor = Conductor({**facts, "on_failure": on_failure, "max_fail": 1, "pace": pace})
+    for host, expected in (("web1", ""), ("web2", "2 failed, 1 may: web1: Switch: bad; web2: Switch: bad")):
+        assert conductor.open_batch([host], undo=False) == [host]
         conductor.failed(host, "Switch", {"msg": "bad"}, undo=False)
-        assert bool(conductor.close_batch([host], {host: DONE}, {host}, undo=False)["halted"]) is expected
+        after = conductor.close_batch([host], {host: DONE}, {host}, undo=False)
+        assert after["halted"] == expected
+        assert (after["undo_hosts"] == ["web1", "web2"]) is (bool(expected) and on_failure == "rollback")
+    assert conductor.open_batch(["web3"], undo=False) == []
+    for host in after["undo_hosts"]:
+        conductor.open_batch([host], undo=True)
+        conductor.close_batch([host], {host: DONE}, {host}, undo=True)
+    assert conductor.finish({})["state"] == ENDS[on_failure]
+
+
+@pytest.mark.parametrize("on_failure", list(ENDS))
+def test_a_host_that_failed_within_the_budget_is_on_record_and_fails_the_rollout_at_its_end(facts: dict[str, t.Any], on_failure: str) -> None:
+    conductor = Conductor({**facts, "on_failure": on_failure, "max_fail": 1})
+    for host in ("web1", "web2", "web3"):
+        assert conductor.open_batch([host], undo=False) == [host]
+        if host == "web2":
+            conductor.failed(host, "Switch", {"msg": "bad"}, undo=False)
+        after = conductor.close_batch([host], {host: DONE}, {host}, undo=False)
+    assert (after["halted"], after["undo_hosts"], after["failed"]) == ("", [], ["web2"])
+    data = conductor.finish({})
+    assert (data["state"], data["why"]) == ("failed", "web2: Switch: bad")
+    assert [(row["state"], row["drained"]) for row in data["hosts"].values()] == [("done", False), ("failed", True), ("done", False)]
+
+
+@pytest.mark.parametrize("on_failure", list(ENDS))
+def test_a_canary_that_fails_stops_the_rollout_whatever_may_fail(facts: dict[str, t.Any], on_failure: str) -> None:
+    conductor = Conductor({**facts, "on_failure": on_failure, "max_fail": 2, "canary": ["web1"]})
+    conductor.open_batch(["web1"], undo=False)
+    conductor.failed("web1", "Switch", {"msg": "bad"}, undo=False)
+    assert conductor.close_batch(["web1"], {"web1": DONE}, {"web1"}, undo=False)["halted"] == "the canary failed: web1: Switch: bad"
+    assert conductor.open_batch(["web2"], undo=False) == []
 
 
 def test_staging_that_fails_anywhere_stops_before_any_host(facts: dict[str, t.Any]) -> None:
@@ -430,3 +465,55 @@ def test_an_undo_that_fails_takes_the_room_of_others_which_follow_one_by_one(fac
     after = conductor.close_batch(["web2"], {"web2": DONE}, set(hosts), undo=True)
     assert after["undo_rest_hosts"] == ["web1"]
     assert conductor.open_batch(["web1"], undo=True) == ["web1"]
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+@pytest.mark.parametrize(("lost", "done"), [(1, True), (2, False)])
+def test_what_comes_once_comes_although_a_host_is_lost_that_may_be(facts: dict[str, t.Any], point: str, lost: int, done: bool) -> None:
+    """One host may fail. A host that can't be reached is one of them from the beginning."""
+    facts.update(max_fail=1, once={"before": ["migrate.yml"], "after": ["migrate.yml"]})
+    facts["hosts"]["web1"].update(state="unreachable", balancers=[])
+    conductor = Conductor(facts)
+    conductor.ledger.save_plan("r", facts)
+    for host in ("web2", "web3")[:lost - 1]:
+        conductor.open_batch([host], undo=False)
+        conductor.failed(host, "Switch", {"msg": "not healthy"}, undo=False)
+        conductor.close_batch([host], {host: DONE}, {host}, undo=False)
+    assert conductor.open_once(point, "web3") == (["migrate.yml"] if done else [])
+    after = conductor.close_once(point, "web3", "no such table")
+    assert f"rollout_once_{point}: migrate.yml is not done: no such table" in after["halted"] if done else "2 failed, 1 may" in after["halted"]
+
+
+def test_a_run_undoes_once_whatever_halts_it_afterwards(facts: dict[str, t.Any]) -> None:
+    conductor = Conductor(facts)
+    for host in ("web1", "web2"):
+        conductor.open_batch([host], undo=False)
+        conductor.close_batch([host], {host: DONE}, {host}, undo=False)
+    conductor.halt("aborted by ann@desk", undo=True)
+    first = {**conductor.told()}
+    assert first["undo_hosts"] == ["web2", "web1"]
+    conductor.open_batch(["web2"], undo=True)
+    conductor.failed("web2", "Switch", {"msg": "disk full"}, undo=True)
+    conductor.ledger.update_host("r", "web3", state="done")
+    conductor.halt("the undo failed", undo=True)
+    again = Conductor(facts).close_batch(["web2"], {}, {"web2"}, undo=True)
+    assert (again["undo_hosts"], again["undo_serial"], again["undo_rest_hosts"]) == (first["undo_hosts"], first["undo_serial"], ["web1"])
+
+
+def test_a_run_that_was_killed_in_its_undo_is_an_order_to_try_again(facts: dict[str, t.Any]) -> None:
+    """The same command wants the release out: it goes forward, and may undo once itself."""
+    conductor = Conductor(facts)
+    conductor.open_batch(["web1"], undo=False)
+    conductor.failed("web1", "Switch", {"msg": "not healthy"}, undo=False)
+    assert conductor.close_batch(["web1"], {"web1": DONE}, {"web1"}, undo=False)["undo_hosts"] == ["web1"]
+    conductor.open_batch(["web1"], undo=True)
+    conductor.ledger.begin({**(conductor.ledger.rollout("r") or {}), "state": "planned"})
+    fresh = {**facts, "halted": "", "undo_hosts": [], "roll_hosts": ["web1", "web2", "web3"]}
+    for host in fresh["hosts"].values():
+        host["target"] = "2.0"
+    conductor = Conductor(fresh)
+    conductor.ledger.save_plan("r", fresh)
+    assert conductor.told()["roll_hosts"] == ["web1", "web2", "web3"] and conductor.open_batch(["web1"], undo=False) == ["web1"]
+    conductor.failed("web1", "Switch", {"msg": "not healthy"}, undo=False)
+    after = conductor.close_batch(["web1"], {"web1": DONE}, {"web1"}, undo=False)
+    assert (after["undo_hosts"], after["hosts"]["web1"]["target"]) == (["web1"], "1.0")

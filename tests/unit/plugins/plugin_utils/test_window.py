@@ -10,7 +10,8 @@ import typing as t
 import pytest
 from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import VERBS, standing, worded
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import HostView, Plan, make_plan
-from ansible_collections.seamless.rollout.plugins.plugin_utils._window import IN_FLIGHT, PENDING, Window, why_not_now
+from ansible_collections.seamless.rollout.plugins.plugin_utils._undo import batches
+from ansible_collections.seamless.rollout.plugins.plugin_utils._window import IN_FLIGHT, PENDING, Window, why_not_now, with_room
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -211,3 +212,32 @@ def test_orders_to_an_earlier_run_are_forgotten_but_for_the_promotion() -> None:
 def test_an_order_is_worded_for_people() -> None:
     assert worded(order("pause", 1, reason="the phone rang")) == "paused by ann@desk (the phone rang)"
     assert {worded(order(verb, 1)).split()[0] for verb in VERBS} == {"paused", "resumed", "promoted", "stopped", "aborted"}
+
+
+def test_a_host_that_failed_in_one_zone_does_not_hold_the_next_one_back() -> None:
+    zones = {"a": ("", "x"), "b": ("", "x"), "c": ("", "y"), "d": ("", "y")}
+    wanted = window(steps=(0, 0, 1, 1), places=zones, max_unavailable=2, slots=dict.fromkeys(FOUR, 1))
+    states = {"a": "done", "b": "failed", "c": PENDING, "d": PENDING}
+    assert why_not_now(wanted, "c", states, {"b"}) == ""
+    assert with_room(wanted, ["c", "d"], {"b"}) == (["c"], "waits for capacity: b, c out of service, 2 may be at once")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.integers(1, 3), st.booleans()), min_size=1, max_size=12),
+    st.integers(1, 6), st.integers(1, 6), st.integers(1, 5),
+)
+def test_an_undo_never_lacks_a_tier_or_a_zone_more_than_it_bears(hosts: list[tuple[str, str, int, bool]], allowed: int, slots: int, most: int) -> None:
+    """A host that leaves rotation has room, by weight, beside all that are out then, or goes alone."""
+    names = [f"h{number}" for number in range(len(hosts))]
+    plan = window(
+        *names, weights={name: host[2] for name, host in zip(names, hosts)}, places={name: host[:2] for name, host in zip(names, hosts)},
+        max_unavailable=allowed, allowed=dict.fromkeys(names, allowed), slots=dict.fromkeys(names, min(allowed, slots)),
+    )
+    drained = {name for name, host in zip(names, hosts) if host[3]}
+    order = sorted(names, key=lambda name: name not in drained)
+    cut = batches(plan, order, drained, most)
+    assert [name for batch in cut for name in batch] == order and max(map(len, cut)) <= most
+    out = set(drained)
+    for batch in cut:
+        assert not set(batch) - out or len(batch) == 1 or with_room(plan, batch, out) == (batch, "")
+        out -= set(batch)

@@ -43,6 +43,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             conductor.bake(host, args["seconds"])
         else:
             data = conductor.finish(self._cleanup(task_vars, conductor.facts["finish_hosts"]))
+            conductor.ledger.leave(conductor.id)
             self._display.display(report.result_text(data))
             result["report"] = data["report"]
             if data["state"] == "succeeded":

@@ -99,3 +99,43 @@ def test_a_host_that_is_lost_in_the_window_frees_its_slot_and_stops_the_roll(set
     assert "lost in the middle of its update" in " ".join(played.text.split()), played.text
     again = settled.rollout("2.0", pace="window")
     assert again.code == 0 and set(settled.releases().values()) == {"2.0"} and settled.all_up(), again.text
+
+
+NEVER = [{"url": "http://127.0.0.1:8000/", "contains": "never"}]
+LOCK = "/srv/shop/.rollout/lock"
+
+
+def is_locked(site: Site, host: str) -> bool:
+    return site.fleet.shell(host, f"ls {LOCK}", check=False).strip() == LOCK
+
+
+def pause_by_a_failure(site: Site) -> None:
+    paused = site.rollout("2.0", health=NEVER, on_failure="pause", healthy_deadline=3)
+    assert paused.code != 0 and "paused" in paused.text, paused.text
+    refused = site.rollout("3.0")
+    told = " ".join(refused.text.split())
+    assert refused.code != 0 and "is locked by rollout" in told and "is paused and keeps its locks" in told and "rollout_order=abort" in told, refused.text
+    assert "Put the release beside the live one" not in refused.text
+    assert all(is_locked(site, host) for host in site.fleet.web)
+
+
+def test_a_paused_rollout_keeps_its_lock_from_another_release_until_a_rollback_takes_it_back(settled: Site) -> None:
+    pause_by_a_failure(settled)
+    back = settled.rollout("2.0", playbook="rollback")
+    assert back.code == 0, back.text
+    assert set(settled.releases().values()) == {"1.0"} and settled.all_up()
+    assert not any(is_locked(settled, host) for host in settled.fleet.web)
+
+
+def test_a_paused_rollout_that_is_given_up_leaves_the_way_to_another_release(settled: Site) -> None:
+    pause_by_a_failure(settled)
+    nobody = settled.rollout("2.0", playbook="control", order="resume")
+    assert nobody.code != 0 and "the order abort gives up a paused one" in " ".join(nobody.text.split()), nobody.text
+    given_up = settled.rollout("2.0", playbook="control", order="abort", reason="3.0 mends it")
+    assert given_up.code == 0 and "is given up; nothing is undone" in given_up.text, given_up.text
+    assert not any(is_locked(settled, host) for host in settled.fleet.web)
+    status = " ".join(settled.rollout("2.0", playbook="status").text.split())
+    assert "aborted in" in status and "(3.0 mends it)" in status, status
+    forward = settled.rollout("3.0")
+    assert forward.code == 0, forward.text
+    assert set(settled.releases().values()) == {"3.0"} and settled.all_up()

@@ -36,6 +36,8 @@ class ActionModule(LightAction):
         facts = rollout_facts(task_vars)
         conductor = Conductor(facts)
         alive = {str(host) for host in task_vars["ansible_play_hosts"]}
+        if step in ("close", "settle") and not undo:
+            self._gatekeeper(conductor, task_vars, hosts).hear()
         if step == "slot":
             return {**result, **self._slot(conductor, task_vars, hosts[0], alive, args["tries"])}
         if step == "free":

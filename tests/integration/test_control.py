@@ -59,14 +59,16 @@ def test_an_abort_takes_every_touched_host_back(settled: Site, pace: str) -> Non
     assert set(settled.releases().values()) == {"1.0"} and settled.all_up()
 
 
+@pytest.mark.parametrize("by", ["here", "another-controller"])
 @pytest.mark.parametrize("pace", PACES)
-def test_an_abort_while_the_last_host_is_under_way_takes_all_back(settled: Site, pace: str) -> None:
+def test_an_abort_while_the_last_host_is_under_way_takes_all_back(settled: Site, pace: str, by: str) -> None:
+    controller = {} if by == "here" else {"state_dir": os.path.join(settled.fleet.directory, by)}
     tasks = os.path.join(settled.fleet.directory, "slow.yml")
     with open(tasks, "w", encoding="utf-8") as file:
-        file.write("- name: Take your time\n  ansible.builtin.wait_for:\n    timeout: 5\n  when: inventory_hostname == 'web3'\n  delegate_to: localhost\n")
+        file.write("- name: Take your time\n  ansible.builtin.wait_for:\n    timeout: 8\n  when: inventory_hostname == 'web3'\n  delegate_to: localhost\n")
     with running(settled, "2.0", pace=pace, hooks={"after_drain": [tasks]}) as run:
         run.until(r"Take your time[\s\S]*Take your time[\s\S]*Take your time", 90)
-        assert settled.rollout("2.0", playbook="control", order="abort", reason="too late").code == 0
+        assert settled.rollout("2.0", playbook="control", order="abort", reason="too late", **controller).code == 0
         assert run.end() != 0
         assert re.search(r"rolled_back[\s\S]*aborted by \S+\s+\(too late\)", run.text), run.text
     assert set(settled.releases().values()) == {"1.0"} and settled.all_up()

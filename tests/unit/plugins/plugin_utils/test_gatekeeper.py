@@ -387,6 +387,21 @@ def test_no_host_is_asked_for_orders_more_often_than_needed(world: World) -> Non
     assert len(world.renewed) >= 1
 
 
+def test_when_nobody_waits_at_the_gate_any_more_an_order_of_another_controller_is_heard_at_once(world: World) -> None:
+    world.begin()
+    world.left("abort", "too late")
+    for host in HOSTS[:3]:
+        world.done(host)
+    world.keeper().hear()
+    assert (world.renewed, world.ledger.orders("r")) == ([], []), "web4 will wait at the gate"
+    assert world.slot("web4") == Go(True)
+    world.keeper().hear()
+    assert [order["verb"] for order in world.ledger.orders("r")] == ["abort"]
+    world.done("web4")
+    facts = Conductor(world.facts).settle()
+    assert facts["halted"] == "aborted by bob@ci (too late)" and sorted(facts["undo_hosts"]) == list(HOSTS)
+
+
 def test_all_locks_are_renewed_long_before_they_run_out(world: World) -> None:
     world.begin(lock_ttl=20)
     world.order("pause")

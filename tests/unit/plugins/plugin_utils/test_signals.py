@@ -82,7 +82,8 @@ def begin(ledger: Ledger, rollout: str) -> None:
 
 def signalled(ledger: Ledger, directory: str, *rollouts: str, number: signal.Signals = signal.SIGTERM) -> int | None:
     """Send a signal to a process that has installed the handlers for *rollouts*, one after another; return how it ended, or None if it goes on."""
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(SIGNALLED), directory, *rollouts], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", textwrap.dedent(SIGNALLED), directory, *rollouts]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
     child = int(process.stdout.readline() or process.stderr.read())
     try:

@@ -148,6 +148,16 @@ class Ledger:
             )
             self._event(connection, rollout_id, host, str(changes.get("state", "note")), changes)
 
+    def drain_lost(self, rollout_id: str, host: str, balancers: t.Sequence[str]) -> None:
+        """Record that *balancers* had *host* back in rotation while it was to be out, beside whatever else is told of the host."""
+        told = f"was back in rotation too early on {', '.join(balancers)} (reloaded?)"
+        with self._open() as connection:
+            connection.execute(
+                "UPDATE hosts SET detail=CASE WHEN detail='' THEN ? ELSE detail || '; ' || ? END WHERE rollout_id=? AND host=? AND instr(detail, ?)=0",
+                (told, told, rollout_id, host, told),
+            )
+            self._event(connection, rollout_id, host, "drain_lost", {"balancers": list(balancers)})
+
     def take_slot(self, rollout_id: str, host: str, judge: t.Callable[[dict[str, dict[str, t.Any]]], str], *, drained: bool) -> str:
         """Ask *judge* about all hosts and, unless it says why *host* has to wait, record that it starts (and may be *drained* from now on).
 

@@ -385,3 +385,21 @@ def test_bad_input_a_full_disk_is_refused_before_a_drain(settled: Site, left: in
     assert re.search(f"web2: .*{message}", re.sub(r"\s+", " ", played.text)), played.text
     assert "Take the host out of rotation" not in played.text
     assert settled.all_up() and set(settled.releases().values()) == {"1.0"}
+
+
+def test_a_reload_while_a_host_restarts_is_in_the_report(settled: Site) -> None:
+    settled.build("slow", broken=SERVER.replace('"1.0"', '"4.0"'))
+    process = settled.fleet.begin("seamless.rollout.rollout", settled.variables("slow"), os.devnull)
+    try:
+        deadline = time.monotonic() + 60
+        while settled.release_of("web1") != "slow" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        settled.fleet.shell("lb1", "systemctl reload haproxy")
+        assert process.wait(120) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert set(settled.releases().values()) == {"slow"} and settled.all_up()
+    status = settled.rollout("slow", playbook="status")
+    assert re.search(r"web1 .*was back in rotation too early on lb1 \(reloaded\?\)", status.text), status.text
+    assert status.text.count("was back in rotation too early") == 1

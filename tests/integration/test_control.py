@@ -17,6 +17,16 @@ from fleet.running import running
 from fleet.site import Site
 
 PACES = ("batch", "window")
+LOCK = "/srv/shop/.rollout/lock"
+
+
+def read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def is_locked(site: Site, host: str) -> bool:
+    return site.fleet.shell(host, f"ls {LOCK}", check=False).strip() == LOCK
 
 
 @pytest.mark.parametrize("pace", PACES)
@@ -103,12 +113,59 @@ def test_a_host_that_is_lost_in_the_window_frees_its_slot_and_stops_the_roll(set
     assert again.code == 0 and set(settled.releases().values()) == {"2.0"} and settled.all_up(), again.text
 
 
+def test_a_rollout_is_followed_beside_it_and_the_exit_code_is_its_own(settled: Site) -> None:
+    log = os.path.join(settled.fleet.directory, "watch.log")
+    for release, changes, ends in (("2.0", {}, 0), ("broken", {"healthy_deadline": 4}, 2)):
+        with running(settled, release, **changes) as run:
+            run.until("Take the host out of rotation")
+            watching = settled.fleet.begin("seamless.rollout.status", settled.variables(release, watch=True), log)
+            try:
+                assert (run.end() != 0) is bool(ends), run.text
+                assert watching.wait(60) == ends
+            finally:
+                watching.kill()
+                watching.wait()
+        text = read(log)
+        assert re.search(r"\d\d:\d\d:\d\d  web1  in_flight[\s\S]*Status of shop", text), text
+        assert ("which was followed, has not succeeded: it ended as rolled_back" in " ".join(text.split())) is bool(ends), text
+    nobody = settled.rollout("2.0", playbook="status", watch=True)
+    assert nobody.code == 0 and "No rollout runs on this controller" in nobody.text
+
+
+def test_whoever_waits_for_the_lock_rolls_afterwards_and_orders_go_to_the_one_that_runs(settled: Site) -> None:
+    log = os.path.join(settled.fleet.directory, "second.log")
+    with running(settled, "2.0", bake_seconds=2) as run:
+        run.until("Take the host out of rotation")
+        second = settled.fleet.begin("seamless.rollout.rollout", settled.variables("3.0", lock_policy="wait", lock_wait=120), log)
+        try:
+            deadline = time.monotonic() + 60
+            while "Wait for the lock" not in read(log) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert settled.rollout("2.0", playbook="control", order="pause", reason="have a look").code == 0
+            run.until(r"paused by \S+ \(have a look\)")
+            assert second.poll() is None and "3.0" not in settled.releases().values()
+            assert settled.rollout("2.0", playbook="control", order="resume").code == 0
+            assert run.end() == 0, run.text
+            assert second.wait(120) == 0, read(log)
+        finally:
+            second.kill()
+            second.wait()
+    assert set(settled.releases().values()) == {"3.0"} and settled.all_up()
+
+
+@pytest.mark.parametrize("pace", PACES)
+def test_whoever_supersedes_rolls_when_the_other_one_has_taken_its_hosts_back(settled: Site, pace: str) -> None:
+    elsewhere = os.path.join(settled.fleet.directory, "other-controller")
+    with running(settled, "2.0", pace=pace, bake_seconds=2) as run:
+        run.until("Take the host out of rotation")
+        second = settled.rollout("3.0", lock_policy="supersede", lock_wait=120, reason="more urgent", state_dir=elsewhere)
+        assert run.end() != 0
+        assert re.search(r"rolled_back[\s\S]*aborted by \S+\s+\(superseded\s+by", run.text), run.text
+    assert second.code == 0, second.text
+    assert set(settled.releases().values()) == {"3.0"} and settled.all_up()
+
+
 NEVER = [{"url": "http://127.0.0.1:8000/", "contains": "never"}]
-LOCK = "/srv/shop/.rollout/lock"
-
-
-def is_locked(site: Site, host: str) -> bool:
-    return site.fleet.shell(host, f"ls {LOCK}", check=False).strip() == LOCK
 
 
 def pause_by_a_failure(site: Site) -> None:

@@ -445,7 +445,7 @@ def test_beats_come_due_once_for_all_processes(world: World) -> None:
 
 def test_watching_says_every_event_and_ends_with_the_rollout(world: World) -> None:
     said: list[str] = []
-    watch(str(world.facts["state_dir"]), said.append)
+    assert watch(str(world.facts["state_dir"]), said.append) == {}
     assert said == ["No rollout runs on this controller."]
     conductor = world.begin()
     pid = os.getpid()
@@ -453,7 +453,8 @@ def test_watching_says_every_event_and_ends_with_the_rollout(world: World) -> No
     world.ledger.begin(rollout)
     world.slot("web1")
     steps = iter([lambda: world.order("pause", "the phone rang"), lambda: world.done("web1"), lambda: conductor.finish({})])
-    watch(str(world.facts["state_dir"]), said.append, sleep=lambda dummy: next(steps, lambda: None)() and None)
+    watched = watch(str(world.facts["state_dir"]), said.append, sleep=lambda dummy: next(steps, lambda: None)() and None)
+    assert watched == {"id": "r", "state": "failed"}
     text = "\n".join(said)
     for words in ("web1  in_flight", "rollout  pause  by ann@desk; reason the phone rang", "web1  done", "rollout  failed"):
         assert words in text, text

@@ -165,6 +165,18 @@ def test_whoever_supersedes_rolls_when_the_other_one_has_taken_its_hosts_back(se
     assert set(settled.releases().values()) == {"3.0"} and settled.all_up()
 
 
+def test_ctrl_c_in_a_terminal_reaches_every_process_and_tears_nothing(settled: Site) -> None:
+    with running(settled, "2.0") as run:
+        run.until("Switch, restart and check")
+        os.killpg(run.process.pid, signal.SIGINT)
+        assert run.end() not in (0, 99, 130), run.text
+        assert "stopped by SIGINT" in run.text and "aborted" in run.text, run.text
+    assert sorted(settled.releases().values()) == ["1.0", "1.0", "2.0"] and settled.all_up()
+    assert not any(is_locked(settled, host) for host in settled.fleet.web)
+    again = settled.rollout("2.0")
+    assert again.code == 0 and set(settled.releases().values()) == {"2.0"}, again.text
+
+
 NEVER = [{"url": "http://127.0.0.1:8000/", "contains": "never"}]
 
 

@@ -28,6 +28,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "undo": {"type": "bool", "default": False},
                 "point": {"type": "str", "choices": ["before", "after"]},
                 "action": {"type": "str", "default": ""},
+                "unseen": {"type": "list", "elements": "str", "default": []},
                 "seconds": {"type": "float", "default": 0},
             }
         )
@@ -38,7 +39,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         elif args["step"] == "restored":
             conductor.restored(host)
         elif args["step"] == "once":
-            conductor.did_once(args["point"], host, args["action"])
+            conductor.did_once(args["point"], host, args["action"], args["unseen"])
         elif args["step"] == "bake":
             conductor.bake(host, args["seconds"])
         else:

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import time
+import typing as t
 
 import pytest
 from fleet.load import Load
@@ -72,7 +74,7 @@ def test_an_abort_takes_every_touched_host_back(settled: Site, pace: str) -> Non
 @pytest.mark.parametrize("by", ["here", "another-controller"])
 @pytest.mark.parametrize("pace", PACES)
 def test_an_abort_while_the_last_host_is_under_way_takes_all_back(settled: Site, pace: str, by: str) -> None:
-    controller = {} if by == "here" else {"state_dir": os.path.join(settled.fleet.directory, by)}
+    controller: dict[str, t.Any] = {} if by == "here" else {"state_dir": os.path.join(settled.fleet.directory, by)}
     tasks = os.path.join(settled.fleet.directory, "slow.yml")
     with open(tasks, "w", encoding="utf-8") as file:
         file.write("- name: Take your time\n  ansible.builtin.wait_for:\n    timeout: 8\n  when: inventory_hostname == 'web3'\n  delegate_to: localhost\n")
@@ -175,6 +177,28 @@ def test_ctrl_c_in_a_terminal_reaches_every_process_and_tears_nothing(settled: S
     assert not any(is_locked(settled, host) for host in settled.fleet.web)
     again = settled.rollout("2.0")
     assert again.code == 0 and set(settled.releases().values()) == {"2.0"}, again.text
+
+
+def test_a_signal_goes_to_the_second_rollout_of_one_run(settled: Site) -> None:
+    tasks, book, log = (os.path.join(settled.fleet.directory, name) for name in ("patch.yml", "two.yml", "two.log"))
+    with open(tasks, "w", encoding="utf-8") as file:
+        file.write("- name: Patch\n  ansible.builtin.wait_for:\n    timeout: 3\n  delegate_to: localhost\n")
+    patch = settled.variables("", app="patch", root="/srv/patch", update_tasks=tasks, batch=[1], health=[])
+    patch = {name: value for name, value in patch.items() if name not in ("rollout_release", "rollout_source", "rollout_services")}
+    with open(book, "w", encoding="utf-8") as file:
+        json.dump([{"import_playbook": "seamless.rollout.rollout", "vars": variables} for variables in (settled.variables("2.0"), patch)], file)
+    process = settled.fleet.begin(book, {}, log)
+    try:
+        deadline = time.monotonic() + 120
+        while not re.search(r"TASK \[.*Patch\]", read(log)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(90) not in (0, 143), read(log)
+    finally:
+        process.kill()
+        process.wait()
+    assert "stopped by SIGTERM" in read(log) and read(log).count("untouched") == 2, read(log)
+    assert set(settled.releases().values()) == {"2.0"} and settled.all_up()
 
 
 NEVER = [{"url": "http://127.0.0.1:8000/", "contains": "never"}]

@@ -229,8 +229,6 @@ def test_a_paused_rollout_that_is_given_up_leaves_the_way_to_another_release(set
     given_up = settled.rollout("2.0", playbook="control", order="abort", reason="3.0 mends it")
     assert given_up.code == 0 and "is given up; nothing is undone" in given_up.text, given_up.text
     assert not any(is_locked(settled, host) for host in settled.fleet.web)
-    status = " ".join(settled.rollout("2.0", playbook="status").text.split())
-    assert "aborted in" in status and "(3.0 mends it)" in status, status
     forward = settled.rollout("3.0")
     assert forward.code == 0, forward.text
     assert set(settled.releases().values()) == {"3.0"} and settled.all_up()

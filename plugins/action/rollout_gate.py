@@ -36,10 +36,13 @@ class ActionModule(LightAction):
         facts = rollout_facts(task_vars)
         conductor = Conductor(facts)
         alive = {str(host) for host in task_vars["ansible_play_hosts"]}
+        if step in ("close", "settle") and not undo:
+            self._gatekeeper(conductor, task_vars, hosts).hear()
         if step == "slot":
             return {**result, **self._slot(conductor, task_vars, hosts[0], alive, args["tries"])}
         if step == "free":
             conductor.close(hosts, self._outcomes(task_vars, hosts, facts), alive, undo=undo)
+            self._tell_of_lost_drains(conductor, task_vars, hosts)
             return result
         if step == "once_open":
             host = next(host for host in hosts if host in alive)
@@ -60,6 +63,7 @@ class ActionModule(LightAction):
             facts = conductor.close_once(args["point"], hosts[0], str(problem.get("msg") or "") if hosts[0] in alive else "")
         else:
             facts = conductor.close_batch(hosts, self._outcomes(task_vars, hosts, facts), alive, undo=undo)
+            self._tell_of_lost_drains(conductor, task_vars, hosts)
         if not undo:
             self._expect_the_old_release(facts, task_vars)
         result["halted"] = facts["halted"]
@@ -99,6 +103,16 @@ class ActionModule(LightAction):
             target = facts["hosts"][host]["target"]
             facts["hosts"][host]["health"] = variables.get(host, "rollout_health", rollout_release=target) or []
 
+    def _tell_of_lost_drains(self, conductor: Conductor, task_vars: dict[str, t.Any], hosts: list[str]) -> None:
+        """Record which balancers had hosts back in rotation before their time: requests may have failed meanwhile, and nothing else tells why."""
+        calls = [(name, self._answers(task_vars, hosts, name)) for name in ("__rollout_drained", "__rollout_redrained", "__rollout_enabled")]
+        for host in hosts:
+            steps = {str(step["file"]) for step in conductor.facts["hosts"][host].get("steps") or []}
+            told = [answers[host] for name, answers in calls if name != "__rollout_redrained" or "redrain.yml" in steps]
+            lost = sorted({machine for answer in told for machine in _forgetful(answer)})
+            if lost:
+                conductor.ledger.drain_lost(conductor.id, host, lost)
+
     @staticmethod
     def _answers(task_vars: dict[str, t.Any], hosts: list[str], name: str) -> Outcomes:
         return {host: plain(task_vars["hostvars"][host].get(name) or {}) for host in hosts}
@@ -117,6 +131,11 @@ class ActionModule(LightAction):
             finished = bool(enabled[host]) if behind else facts["mode"] == "update" or bool(switched[host])
             outcomes[host] = {"finished": finished, "seconds_out": max(seconds) if seconds else None, "at": time.time()}
         return outcomes
+
+
+def _forgetful(looped: dict[str, t.Any]) -> list[str]:
+    """Return the balancers that had forgotten that the host was out, as after a reload."""
+    return [str((result.get("item") or {}).get("delegate")) for result in looped.get("results") or [] if result.get("drain_lost")]
 
 
 def _times(looped: dict[str, t.Any]) -> dict[str, float]:

@@ -29,7 +29,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         state_dir = default_state_dir(args["app"], args["state_dir"])
         if args["watch"]:
-            watch(state_dir, self._display.display)
+            result["watched"] = watch(state_dir, self._display.display)
             return result
         hosts = {
             str(host): plain(task_vars["hostvars"][host].get("__rollout_survey") or {}) for host in task_vars["ansible_play_hosts_all"]

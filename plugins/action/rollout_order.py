@@ -11,7 +11,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import whoami
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir
-from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import VERBS
+from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import VERBS, worded
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -32,14 +32,28 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             }
         )
         by = args["by"] or whoami()
-        result.update(found=False, rollout_id=None, changed=False, by=by)
+        result.update(found=False, rollout_id=None, changed=False, by=by, paused=[], given_up=[])
         ledger = Ledger.existing(default_state_dir(args["app"], args["state_dir"]))
-        living = ledger.of_this_controller(alive=True) if ledger else []
-        if ledger is None or not living:
+        if ledger is None:
             return result
-        rollout_id = living[0]["id"]
-        if not self._task.check_mode:
-            ledger.order(rollout_id, args["order"], by, args["reason"], time.time())
-        self._display.display(f"{args['order']}: rollout {rollout_id} of {args['app']} was told")
-        result.update(found=True, rollout_id=rollout_id, changed=True)
+        working = ledger.working()
+        result["paused"] = paused = [] if working else [row["id"] for row in ledger.paused()]
+        if working:
+            if not self._task.check_mode:
+                ledger.order(working["id"], args["order"], by, args["reason"], time.time())
+            self._display.display(f"{args['order']}: rollout {working['id']} of {args['app']} was told")
+            result.update(found=True, rollout_id=working["id"], changed=True)
+        elif paused and args["order"] == "abort":
+            for rollout_id in paused:
+                if not self._task.check_mode:
+                    self._give_up(ledger, rollout_id, by, args["reason"])
+                self._display.display(f"abort: rollout {rollout_id} of {args['app']}, which was paused, is given up; nothing is undone")
+            result.update(found=True, rollout_id=paused[0], changed=True, given_up=paused)
         return result
+
+    @staticmethod
+    def _give_up(ledger: Ledger, rollout_id: str, by: str, reason: str) -> None:
+        """End a paused rollout: no process is there any more that could hear the order."""
+        ledger.order(rollout_id, "abort", by, reason, time.time())
+        why = (ledger.rollout(rollout_id) or {}).get("halted")
+        ledger.set_state(rollout_id, "aborted", halted="; ".join(filter(None, [why, worded({"verb": "abort", "by": by, "reason": reason})])))

@@ -28,6 +28,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "undo": {"type": "bool", "default": False},
                 "point": {"type": "str", "choices": ["before", "after"]},
                 "action": {"type": "str", "default": ""},
+                "unseen": {"type": "list", "elements": "str", "default": []},
                 "seconds": {"type": "float", "default": 0},
             }
         )
@@ -38,11 +39,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         elif args["step"] == "restored":
             conductor.restored(host)
         elif args["step"] == "once":
-            conductor.did_once(args["point"], host, args["action"])
+            conductor.did_once(args["point"], host, args["action"], args["unseen"])
         elif args["step"] == "bake":
             conductor.bake(host, args["seconds"])
         else:
             data = conductor.finish(self._cleanup(task_vars, conductor.facts["finish_hosts"]))
+            conductor.ledger.leave(conductor.id)
             self._display.display(report.result_text(data))
             result["report"] = data["report"]
             if data["state"] == "succeeded":

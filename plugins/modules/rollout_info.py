@@ -58,6 +58,11 @@ status:
     - 'The status as data: C(hosts), C(balancer_problems) and C(last_rollout).'
   returned: success
   type: dict
+watched:
+  description:
+    - With O(watch), C(id) of the rollout and the C(state) in which it ended, or nothing where none ran.
+  returned: when O(watch) is V(true)
+  type: dict
 """
 
 # This is a virtual module: the code is in the action plugin of the same name and runs on the controller.

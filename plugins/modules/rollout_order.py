@@ -13,6 +13,7 @@ version_added: 0.2.0
 description:
   - Writes an order for the rollout of an application that runs on this controller now, in another process.
   - The rollout follows it before the next host or batch starts. What is in flight is finished first.
+  - Where none runs and one has ended as paused, V(abort) gives it up. It is not undone; its locks are free for the next rollout of this controller.
   - A rollout of another controller hears orders that M(seamless.rollout.rollout_lock) leaves with its hosts.
 author:
   - Seamless Rollout Contributors (@seamless-rollout)
@@ -76,9 +77,21 @@ EXAMPLES = r"""
 RETURN = r"""
 found:
   description:
-    - Whether a rollout of the application runs on this controller.
+    - Whether a rollout of the application runs on this controller, or was given up.
   returned: success
   type: bool
+given_up:
+  description:
+    - The paused rollouts that were given up.
+  returned: success
+  type: list
+  elements: str
+paused:
+  description:
+    - The rollouts that have ended as paused on this controller and hear nothing, where none runs.
+  returned: success
+  type: list
+  elements: str
 rollout_id:
   description:
     - Its name.

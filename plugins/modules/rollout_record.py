@@ -60,6 +60,12 @@ options:
       - With O(step=once), the task file or role that is done.
     type: str
     default: ''
+  unseen:
+    description:
+      - With O(step=once), hosts of the application that are no part of this run.
+    type: list
+    elements: str
+    default: []
   seconds:
     description:
       - How long to leave the host in rotation before its batch ends, where nothing can be probed, with O(step=bake).

@@ -66,9 +66,9 @@ class Conductor:
             self.ledger.event(self.id, "once_begun", host, point=point, actions=actions)
         return actions
 
-    def did_once(self, point: str, host: str, action: str) -> None:
-        """Record that a once-per-rollout action is done."""
-        self.ledger.event(self.id, "once_done", host, point=point, action=action)
+    def did_once(self, point: str, host: str, action: str, unseen: t.Sequence[str] = ()) -> None:
+        """Record that a once-per-rollout action is done, for this run only where *unseen* hosts have yet to follow."""
+        self.ledger.event(self.id, "once_done", host, point=point, action=action, left_out=once.left_out(self.ledger, self.id, point, unseen))
 
     def close_once(self, point: str, host: str, why: str) -> Facts:
         """Halt when an action is not done, be it that it failed or that its host was lost. Hosts that were updated stay so."""

@@ -27,7 +27,10 @@ def whoami() -> str:
 
 
 def identify(settings: Settings, state_dir: str) -> tuple[str, list[str]]:
-    """Return the id of this rollout, an interrupted one's where this goes on with it, and the ids that died here."""
+    """Return the id of this rollout, an interrupted one's where this goes on with it, and the ids whose locks it may take.
+
+    Those are the ids that died here, or ended. One that is paused waits for somebody's decision, and only a rollback is one.
+    """
     new = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
     ledger = Ledger.existing(state_dir)
     if ledger is None:
@@ -35,7 +38,21 @@ def identify(settings: Settings, state_dir: str) -> tuple[str, list[str]]:
     dead = ledger.of_this_controller(alive=False)
     mine = [row["id"] for row in dead if row["release"] == settings.release and row["mode"] == settings.mode]
     ended = [row["id"] for row in ledger.rollouts(limit=50) if row["finished_at"]]
-    return (mine[0] if mine else new), [row["id"] for row in dead] + ended
+    kept = [] if settings.mode == "rollback" else [row["id"] for row in ledger.paused()]
+    return (mine[0] if mine else new), [row["id"] for row in dead if row["id"] not in kept] + ended
+
+
+def paused_holders(state_dir: str, answers: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
+    """Return, for each paused rollout of this controller whose lock some host refused to give, what can be done about it."""
+    holders = {(answer.get("lock") or {}).get("id") for answer in answers.values() if answer.get("failed")} - {None}
+    ledger = Ledger.existing(state_dir) if holders else None
+    return [
+        f"{row['id']} ({row['mode']}{' of ' + row['release'] if row['release'] else ''}) is paused and keeps its locks: {row['halted'] or 'no reason given'}. "
+        "Run its command again to go on with it, give it up with the control playbook and rollout_order=abort, take its hosts back with the "
+        "rollback playbook, or take its locks with rollout_break_lock: true."
+        for row in (ledger.paused() if ledger else [])
+        if row["id"] in holders
+    ]
 
 
 def begin(facts: t.Mapping[str, t.Any], settings: Settings) -> None:

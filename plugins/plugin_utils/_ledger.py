@@ -112,6 +112,12 @@ class Ledger:
             )
             for kind in ("begun", "locks", "listen"):
                 connection.execute("INSERT OR REPLACE INTO beats (rollout_id, kind, at) VALUES (?, ?, ?)", (rollout["id"], kind, time.time()))
+            connection.execute("DELETE FROM beats WHERE rollout_id=? AND kind='left'", (rollout["id"],))
+
+    def leave(self, rollout_id: str) -> None:
+        """Record that the process which worked on the rollout is done with it, though it may go on with something else."""
+        with self._open() as connection:
+            connection.execute("INSERT OR REPLACE INTO beats (rollout_id, kind, at) VALUES (?, 'left', ?)", (rollout_id, time.time()))
 
     def save_plan(self, rollout_id: str, plan: t.Mapping[str, t.Any]) -> None:
         """Record the plan and its hosts; hosts that an interrupted run had recorded keep nothing but their way back."""
@@ -141,6 +147,16 @@ class Ledger:
                 [*changes.values(), time.time(), rollout_id, host],
             )
             self._event(connection, rollout_id, host, str(changes.get("state", "note")), changes)
+
+    def drain_lost(self, rollout_id: str, host: str, balancers: t.Sequence[str]) -> None:
+        """Record that *balancers* had *host* back in rotation while it was to be out, beside whatever else is told of the host."""
+        told = f"was back in rotation too early on {', '.join(balancers)} (reloaded?)"
+        with self._open() as connection:
+            connection.execute(
+                "UPDATE hosts SET detail=CASE WHEN detail='' THEN ? ELSE detail || '; ' || ? END WHERE rollout_id=? AND host=? AND instr(detail, ?)=0",
+                (told, told, rollout_id, host, told),
+            )
+            self._event(connection, rollout_id, host, "drain_lost", {"balancers": list(balancers)})
 
     def take_slot(self, rollout_id: str, host: str, judge: t.Callable[[dict[str, dict[str, t.Any]]], str], *, drained: bool) -> str:
         """Ask *judge* about all hosts and, unless it says why *host* has to wait, record that it starts (and may be *drained* from now on).
@@ -232,16 +248,34 @@ class Ledger:
         return [dict(row) for row in rows]
 
     def unfinished(self) -> list[dict[str, t.Any]]:
-        """Return rollouts that never came to an end, each with ``alive``: whether the process that ran it still runs."""
+        """Return rollouts that never came to an end, each with ``alive``: whether the process that ran it still runs and works on it."""
+        with self._open() as connection:
+            left = {row["rollout_id"] for row in connection.execute("SELECT rollout_id FROM beats WHERE kind='left'")}
         return [
-            {**row, "alive": row["state"] != "paused" and process_start(row["pid"]) == row["process_start"]}
+            {**row, "alive": row["id"] not in left and process_start(row["pid"]) == row["process_start"]}
             for row in self.rollouts(limit=1000)
             if row["state"] in ACTIVE_STATES
         ]
 
+    def is_over(self, rollout_id: str) -> bool:
+        """Say whether nothing is left to be done by the process that worked on the rollout: it has an end, or is paused without one."""
+        rollout = self.rollout(rollout_id)
+        with self._open() as connection:
+            left = connection.execute("SELECT 1 FROM beats WHERE rollout_id=? AND kind='left'", (rollout_id,)).fetchone()
+        return rollout is not None and bool(rollout["finished_at"] or left)
+
     def of_this_controller(self, *, alive: bool) -> list[dict[str, t.Any]]:
         """Return the unfinished rollouts of this machine whose process runs, or those whose process is gone; newest first."""
         return [row for row in self.unfinished() if row["alive"] is alive and row["controller"] == platform.node()]
+
+    def working(self) -> dict[str, t.Any] | None:
+        """Return the rollout that is at work on this machine: one that has its locks and its plan before one that still waits for them."""
+        living = self.of_this_controller(alive=True)
+        return next((row for row in living if row["state"] != "planned"), living[0] if living else None)
+
+    def paused(self) -> list[dict[str, t.Any]]:
+        """Return the rollouts that ended on this machine as paused: they keep their locks until somebody decides about them."""
+        return [row for row in self.of_this_controller(alive=False) if row["state"] == "paused"]
 
     def hosts(self, rollout_id: str) -> dict[str, dict[str, t.Any]]:
         with self._open() as connection:

@@ -21,9 +21,8 @@ POINTS = ("before", "after")
 WITNESSES = 3
 
 
-def done(ledger: Ledger, rollout_id: str, point: str) -> set[str]:
-    """Return the names of the actions of *point* that are done, by this rollout or by runs before it that tried the same."""
-    found: set[str] = set()
+def _tries(ledger: Ledger, rollout_id: str) -> t.Iterator[dict[str, t.Any]]:
+    """Yield this rollout and those before it that tried the same, newest first."""
     mine = ledger.rollout(rollout_id) or {}
     for rollout in ledger.rollouts(limit=50):
         if rollout["id"] != rollout_id:
@@ -31,10 +30,35 @@ def done(ledger: Ledger, rollout_id: str, point: str) -> set[str]:
                 continue
             if (rollout["release"], rollout["mode"]) != (mine.get("release"), mine.get("mode")) or rollout["state"] in ("rolled_back", "rollback_failed"):
                 break
-        events = [event["detail"] for event in ledger.events(rollout["id"]) if event["event"] == "once_done" and event["detail"]["point"] == point]
-        # Where the database stands is for its own ledger to say: somebody may have aborted a migration since.
-        found |= {event["action"] for event in events if rollout["id"] == rollout_id or event["action"] != MIGRATION_ROLE}
+        yield rollout
+
+
+def done(ledger: Ledger, rollout_id: str, point: str) -> set[str]:
+    """Return the names of the actions of *point* that are done, by this rollout or by runs before it that tried the same."""
+    found: set[str] = set()
+    begun = ledger.begun(rollout_id)
+    for rollout in _tries(ledger, rollout_id):
+        mine = rollout["id"] == rollout_id
+        for event in ledger.events(rollout["id"]):
+            if event["event"] != "once_done" or event["detail"]["point"] != point:
+                continue
+            action = event["detail"]["action"]
+            # Done for some of the hosts counts for the run that knew no others. Where the database stands is for its own ledger to say: somebody
+            # may have aborted a migration since.
+            if mine and event["at"] >= begun or not event["detail"].get("left_out") and (mine or action != MIGRATION_ROLE):
+                found.add(action)
     return found
+
+
+def left_out(ledger: Ledger, rollout_id: str, point: str, hosts: t.Sequence[str]) -> list[str]:
+    """Return which of *hosts*, those that a ``--limit`` kept from this run, make what is done after all hosts be done too early."""
+    if point == "before":
+        return []
+    there: set[str] = set()
+    for rollout in _tries(ledger, rollout_id):
+        rows = ledger.hosts(rollout["id"])
+        there |= {host for host, row in rows.items() if row["state"] in ("done", "skipped") and row["to_release"] == rollout["release"]}
+    return [host for host in hosts if host not in there]
 
 
 def remaining(ledger: Ledger, rollout_id: str, point: str, wanted: t.Sequence[str]) -> list[str]:

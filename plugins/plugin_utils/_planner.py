@@ -16,7 +16,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers,
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import zone_order
-from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import begin, identify, whoami
+from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import begin, identify, paused_holders, whoami
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import make_plan
@@ -173,6 +173,7 @@ class Planner:
         findings = preflight.Findings()
         answers = self._answers(surveys, findings)
         facts["locks"] = preflight.locks_of_others(surveys, facts["id"])
+        findings.problems += paused_holders(facts["state_dir"], surveys)
         infos = self._balancer_answers(facts, balancers, findings)
         target, content = self._target(facts, settings, answers, findings)
         mine = preflight.settled_releases(answers, findings) if settings.mode == "recover" and target is None else {}

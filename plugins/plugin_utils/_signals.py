@@ -24,11 +24,19 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Le
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _before: dict[int, t.Any] = {}
+# State directory and id of the rollout that a signal is meant for. One ansible-playbook may run several, one after another.
+_target: list[str] = []
 
 
 def install(state_dir: str, rollout_id: str) -> None:
-    """Handle the first SIGINT or SIGTERM in order; the second one does what it did before. Only the main thread of a process can."""
-    if _before or threading.current_thread() is not threading.main_thread():
+    """Handle the first SIGINT or SIGTERM in order; the second one does what it did before. Only the main thread of a process can.
+
+    Installed again, it is the latest rollout that hears the signal. One that is over hears none: the signal does what it did before.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    _target[:] = [state_dir, rollout_id]
+    if _before:
         return
     main = os.getpid()
 
@@ -39,9 +47,14 @@ def install(state_dir: str, rollout_id: str) -> None:
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
             return
+        ledger, target = Ledger(_target[0]), _target[1]
+        if ledger.is_over(target):
+            restore(exactly=True)
+            os.kill(main, number)
+            return
         restore()
         name = signal.Signals(number).name
-        Ledger(state_dir).order(rollout_id, "stop", name, "", time.time())
+        ledger.order(target, "stop", name, "", time.time())
         Display().warning(
             f"{name}: no further host starts; what is in flight is finished, and the run ends. Once more, and it ends at once, where it stands."
         )
@@ -50,9 +63,9 @@ def install(state_dir: str, rollout_id: str) -> None:
         _before[number] = signal.signal(number, handle)
 
 
-def restore() -> None:
-    """Give the signals back to whoever handled them before; a signal that was ignored, as under nohup, ends the process from now on."""
+def restore(*, exactly: bool = False) -> None:
+    """Give the signals back to whoever handled them before; one that was ignored, as under nohup, ends the process from now on, unless *exactly*."""
     while _before:
         number, handler = _before.popitem()
         default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-        signal.signal(number, default if handler in (signal.SIG_IGN, None) else handler)
+        signal.signal(number, default if handler is None or handler is signal.SIG_IGN and not exactly else handler)

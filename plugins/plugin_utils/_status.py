@@ -12,7 +12,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
-from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ACTIVE_STATES, Ledger
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import current_release, find_member
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report import result_data, result_text, table
 
@@ -82,14 +82,17 @@ def _last(state_dir: str) -> dict[str, t.Any] | None:
     return data
 
 
-def watch(state_dir: str, say: t.Callable[[str], None], sleep: t.Callable[[float], None] = time.sleep) -> None:
-    """Say every event of the rollout that runs on this controller, until it is finished or its process is gone."""
+def watch(state_dir: str, say: t.Callable[[str], None], sleep: t.Callable[[float], None] = time.sleep) -> dict[str, str]:
+    """Say every event of the rollout that runs on this controller, until it is finished or its process is gone.
+
+    Returns its id and the state in which it ended, or nothing where none ran.
+    """
     ledger = Ledger.existing(state_dir)
-    living = ledger.of_this_controller(alive=True) if ledger else []
-    if ledger is None or not living:
+    working = ledger.working() if ledger else None
+    if ledger is None or working is None:
         say("No rollout runs on this controller.")
-        return
-    running = living[0]["id"]
+        return {}
+    running = working["id"]
     seen = 0
     while True:
         lives = any(row["id"] == running for row in ledger.of_this_controller(alive=True))
@@ -100,7 +103,8 @@ def watch(state_dir: str, say: t.Callable[[str], None], sleep: t.Callable[[float
             say(f"{at}  {event['host'] or 'rollout'}  {event['event']}" + (f"  {detail}" if detail else ""))
         seen = len(events)
         if not lives:
-            return
+            state = str((ledger.rollout(running) or working)["state"])
+            return {"id": running, "state": "interrupted" if state in ACTIVE_STATES and state != "paused" else state}
         sleep(0.5)
 
 

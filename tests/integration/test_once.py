@@ -7,7 +7,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
+import typing as t
 
+import pytest
 from fleet.site import Site
 
 
@@ -57,3 +61,34 @@ def test_a_once_action_that_fails_or_loses_its_host_touches_no_host(settled: Sit
     played = settled.rollout("2.0", once_before=[failing])
     assert played.code != 0 and "Migrate: no such column" in " ".join(played.text.split()), played.text
     assert set(settled.releases().values()) == {"1.0"} and ran(log) == []
+
+
+def test_what_comes_after_the_hosts_is_done_again_when_those_follow_that_were_left_out(settled: Site) -> None:
+    before, before_log = write(settled, "before")
+    after, after_log = write(settled, "after")
+    for options, times in ((["--limit", "web1"], 1), ([], 2), ([], 2)):
+        played = settled.rollout("2.0", *options, once_before=[before], once_after=[after])
+        assert played.code == 0, played.text
+        assert (len(ran(before_log)), len(ran(after_log))) == (1, times)
+    assert set(settled.releases().values()) == {"2.0"} and settled.all_up()
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+def test_an_action_that_was_killed_before_it_was_recorded_runs_again_and_only_that(settled: Site, point: str) -> None:
+    first, first_log = write(settled, "first")
+    killed, killed_log = write(settled, "killed")
+    with open(killed, "a", encoding="utf-8") as file:
+        file.write("- name: Be slow to end\n  ansible.builtin.wait_for:\n    timeout: 6\n  delegate_to: localhost\n  when: slow | bool\n")
+    changes: dict[str, t.Any] = {f"once_{point}": [first, killed], "canary": 1, "batch": [2], "max_unavailable": 2}
+    process = settled.fleet.begin("seamless.rollout.rollout", {**settled.variables("2.0", **changes), "slow": True}, os.devnull)
+    deadline = time.monotonic() + 90
+    while not ran(killed_log) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert (ran(first_log), ran(killed_log)) == (["web1"], ["web1"])
+    for dummy in range(2):
+        again = settled.rollout("2.0", "-e", "slow=false", **changes)
+        assert again.code == 0, again.text
+        assert (ran(first_log), ran(killed_log)) == (["web1"], ["web1", "web1"])
+    assert set(settled.releases().values()) == {"2.0"} and settled.all_up()

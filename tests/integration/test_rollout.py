@@ -429,3 +429,21 @@ def test_a_host_that_fails_in_rotation_and_may_is_taken_out_again_and_the_others
     assert re.search(r"web2 +failed .*still out of rotation", played.text), played.text
     again = settled.rollout("2.0", max_unavailable=2)
     assert again.code == 0 and settled.all_up(), again.text
+
+
+def test_a_reload_while_a_host_restarts_is_in_the_report(settled: Site) -> None:
+    settled.build("slow", broken=SERVER.replace('"1.0"', '"4.0"'))
+    process = settled.fleet.begin("seamless.rollout.rollout", settled.variables("slow"), os.devnull)
+    try:
+        deadline = time.monotonic() + 60
+        while settled.release_of("web1") != "slow" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        settled.fleet.shell("lb1", "systemctl reload haproxy")
+        assert process.wait(120) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert set(settled.releases().values()) == {"slow"} and settled.all_up()
+    status = settled.rollout("slow", playbook="status")
+    assert re.search(r"web1 .*was back in rotation too early on lb1 \(reloaded\?\)", status.text), status.text
+    assert status.text.count("was back in rotation too early") == 1

@@ -34,12 +34,22 @@ LOST = (
     "- name: Lose the connection\n  ansible.builtin.set_fact:\n    ansible_connection: ssh\n    ansible_host: 127.0.0.1\n    ansible_port: 1\n"
     "  when: inventory_hostname in bad\n- name: Update\n  ansible.builtin.command: 'true'\n  changed_when: true\n"
 )
+# A role whose handlers do the work: the second one marks the host, and only while it is out of rotation.
+ROLE = {
+    "tasks": "- name: Change\n  ansible.builtin.command: 'true'\n  changed_when: true\n  notify: [Restart, Mark]\n",
+    "handlers": "- name: Restart\n  ansible.builtin.command: \"{{ 'false' if handler_fails and inventory_hostname in bad else 'true' }}\"\n"
+    "  changed_when: true\n- name: Mark\n  ansible.builtin.command: cp {{ rollout_root }}/out {{ marks }}/{{ inventory_hostname }}\n  changed_when: true\n",
+}
+HANDLED = "- name: Wrap\n  ansible.builtin.include_role:\n    name: handled\n"
 MARK = "- name: Mark\n  ansible.builtin.file:\n    path: \"{{ marks }}/{{ inventory_hostname }}\"\n    state: touch\n    mode: \"0644\"\n"
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """*tasks* run on each host; *bad* hosts misbehave; *marked* are the hosts whose update must have come to its end."""
+    """*tasks* run on each host; *bad* hosts misbehave; *marked* are the hosts whose update must have come to its end.
+
+    What is *handled* is marked by a handler, that of bad hosts too: one that was notified runs before anybody looks away.
+    """
 
     name: str
     tasks: str
@@ -47,6 +57,7 @@ class Case:
     marked: tuple[str, ...]
     succeeds: bool
     states: dict[str, tuple[str, ...]]
+    handled: bool = False
     options: dict[str, t.Any] = dataclasses.field(default_factory=dict)
 
 
@@ -65,16 +76,25 @@ CASES = [
     Case("errors ignored by the user", IGNORED, ("h1",), HOSTS, True, {"h6": ("done",)}),
     Case(
         "a budget over all batches", FAIL, ("h1", "h3"), ("h2", "h4"), False, {"h1": ("failed",), "h3": ("failed",), "h5": ("untouched",)},
-        {"rollout_on_failure": "continue", "rollout_max_fail": 1, "rollout_max_unavailable": 3},
+        options={"rollout_on_failure": "continue", "rollout_max_fail": 1, "rollout_max_unavailable": 3},
     ),
     Case(
         "a batch in parts beside a host that may fail", FAIL, ("h1",), ("h2", "h3", "h4", "h5", "h6"), False, {"h1": ("failed",), "h6": ("done",)},
-        {"rollout_max_fail": 1},
+        options={"rollout_max_fail": 1},
+    ),
+    Case("handlers run before the host comes back", HANDLED, (), HOSTS, True, {"h1": ("done",), "h6": ("done",)}, handled=True),
+    Case(
+        "a handler fails", HANDLED, ("h1",), ("h1", "h2"), False, {"h1": ("failed",), "h2": ("done",), "h3": ("untouched",)}, handled=True,
+        options={"handler_fails": True},
+    ),
+    Case(
+        "a hook fails that has notified", HANDLED + FAIL, ("h1",), ("h1", "h2"), False, {"h1": ("failed",), "h2": ("done",), "h3": ("untouched",)},
+        handled=True, options={"rollout_hooks": {"after_drain": ["update.yml"]}, "rollout_update_tasks": "nothing.yml"},
     ),
 ]
 
 # What the window pace has of its own; the others run with STOP_MATRIX=full.
-IN_WINDOW = ("one fails", "a whole batch unreachable", "a rescue that fails")
+IN_WINDOW = ("one fails", "a whole batch unreachable", "a rescue that fails", "handlers run before the host comes back", "a handler fails")
 
 
 def run_case(core: str, pace: str, case: Case, directory: str) -> str:
@@ -83,7 +103,13 @@ def run_case(core: str, pace: str, case: Case, directory: str) -> str:
     os.makedirs(marks)
     tasks = os.path.join(directory, "update.yml")
     with open(tasks, "w", encoding="utf-8") as file:
-        file.write(case.tasks + MARK)
+        file.write(case.tasks + ("" if case.handled else MARK))
+    for name, content in ROLE.items():
+        os.makedirs(os.path.join(directory, "roles", "handled", name))
+        with open(os.path.join(directory, "roles", "handled", name, "main.yml"), "w", encoding="utf-8") as file:
+            file.write(content)
+    with open(os.path.join(directory, "nothing.yml"), "w", encoding="utf-8") as file:
+        file.write("- name: Change nothing\n  ansible.builtin.meta: noop\n")
     python = os.path.join(REPO, ".venvs", f"core-{core}", "bin", "python")
     hosts = {host: {"rollout_root": os.path.join(directory, host)} for host in HOSTS}
     variables = {"ansible_connection": "local", "ansible_python_interpreter": python}
@@ -94,12 +120,12 @@ def run_case(core: str, pace: str, case: Case, directory: str) -> str:
     extra = {
         "rollout_app": "matrix", "rollout_update_tasks": tasks, "rollout_state_dir": state, "rollout_batch": [2], "rollout_canary": 0,
         "rollout_max_unavailable": 2, "rollout_on_failure": "stop", "rollout_pace": pace, "rollout_balancers": [BALANCER],
-        "bad": list(case.bad), "marks": marks, **case.options,
+        "bad": list(case.bad), "marks": marks, "handler_fails": False, **case.options,
     }
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE")},
         "ANSIBLE_COLLECTIONS_PATH": os.path.join(REPO, "build", "tree"), "ANSIBLE_HOME": os.path.join(directory, "home"),
-        "ANSIBLE_FORKS": "6", "HOME": directory, "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8",
+        "ANSIBLE_FORKS": "6", "ANSIBLE_ROLES_PATH": os.path.join(directory, "roles"), "HOME": directory, "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8",
     }
     command = [os.path.join(os.path.dirname(python), "ansible-playbook"), "-i", inventory, "seamless.rollout.rollout", "-e", json.dumps(extra)]
     done = subprocess.run(command, env=environment, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
@@ -116,7 +142,7 @@ def run_case(core: str, pace: str, case: Case, directory: str) -> str:
             wrong.append(f"updated {marked}, wanted {sorted(case.marked)}")
     else:
         # Without a barrier it is a matter of moments which host started before the failure was known; the last ones never do.
-        if not set(marked) <= {"h1", "h2", "h3", "h4"} - set(case.bad):
+        if not set(marked) <= {"h1", "h2", "h3", "h4"} - (set() if case.handled else set(case.bad)):
             wrong.append(f"updated {marked}")
         wanted_states = {**{host: BAD for host in case.bad if case.name != "run_once fails"}, "h6": ("untouched", "pending")}
     wrong += [f"{host} is recorded as {states.get(host)}, wanted {wanted}" for host, wanted in wanted_states.items() if states.get(host) not in wanted]

@@ -5,3 +5,8 @@
 
 def test_every_server_was_patched(host):
     assert host.file("/root/patched").content_string == "patched\n"
+
+
+def test_its_handler_ran_while_the_server_was_out_of_rotation_and_it_is_back(host):
+    assert host.file("/root/restarted").exists
+    assert not host.file("/root/out-of-rotation").exists

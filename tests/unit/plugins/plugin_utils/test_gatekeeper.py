@@ -494,6 +494,21 @@ def test_no_host_is_asked_for_orders_more_often_than_needed(world: World) -> Non
     assert len(world.renewed) >= 1
 
 
+def test_when_nobody_waits_at_the_gate_any_more_an_order_of_another_controller_is_heard_at_once(world: World) -> None:
+    world.begin()
+    world.left("abort", "too late")
+    for host in HOSTS[:3]:
+        world.done(host)
+    world.keeper().hear()
+    assert (world.renewed, world.ledger.orders("r")) == ([], []), "web4 will wait at the gate"
+    assert world.slot("web4") == Go(True)
+    world.keeper().hear()
+    assert [order["verb"] for order in world.ledger.orders("r")] == ["abort"]
+    world.done("web4")
+    facts = Conductor(world.facts).settle()
+    assert facts["halted"] == "aborted by bob@ci (too late)" and sorted(facts["undo_hosts"]) == list(HOSTS)
+
+
 def test_all_locks_are_renewed_long_before_they_run_out(world: World) -> None:
     world.begin(lock_ttl=20)
     world.order("pause")
@@ -537,7 +552,7 @@ def test_beats_come_due_once_for_all_processes(world: World) -> None:
 
 def test_watching_says_every_event_and_ends_with_the_rollout(world: World) -> None:
     said: list[str] = []
-    watch(str(world.facts["state_dir"]), said.append)
+    assert watch(str(world.facts["state_dir"]), said.append) == {}
     assert said == ["No rollout runs on this controller."]
     conductor = world.begin()
     pid = os.getpid()
@@ -545,7 +560,8 @@ def test_watching_says_every_event_and_ends_with_the_rollout(world: World) -> No
     world.ledger.begin(rollout)
     world.slot("web1")
     steps = iter([lambda: world.order("pause", "the phone rang"), lambda: world.done("web1"), lambda: conductor.finish({})])
-    watch(str(world.facts["state_dir"]), said.append, sleep=lambda dummy: next(steps, lambda: None)() and None)
+    watched = watch(str(world.facts["state_dir"]), said.append, sleep=lambda dummy: next(steps, lambda: None)() and None)
+    assert watched == {"id": "r", "state": "failed"}
     text = "\n".join(said)
     for words in ("web1  in_flight", "rollout  pause  by ann@desk; reason the phone rang", "web1  done", "rollout  failed"):
         assert words in text, text

@@ -13,6 +13,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import r
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import HostView, Plan, make_plan
+from ansible_collections.seamless.rollout.plugins.plugin_utils._report import result_text
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
 from ansible_collections.seamless.rollout.plugins.plugin_utils._steps import roll_steps
 from hypothesis import given
@@ -384,6 +385,20 @@ def test_a_rollout_that_succeeds_writes_its_report(facts: dict[str, t.Any], tmp_
     data = conductor.finish({})
     assert (data["state"], data["hosts"]["web1"]["seconds_out"]) == ("succeeded", 2.5)
     assert "succeeded" in (tmp_path / "reports" / "r" / "report.md").read_text()
+
+
+def test_a_lost_drain_is_told_of_beside_what_else_is_told(facts: dict[str, t.Any]) -> None:
+    conductor = Conductor({**facts, "on_failure": "stop"})
+    conductor.open_batch(["web1", "web2"], undo=False)
+    conductor.failed("web2", "Switch", {"msg": "not healthy"}, undo=False)
+    conductor.close_batch(["web1", "web2"], {"web1": DONE}, {"web1", "web2"}, undo=False)
+    for host in ("web1", "web2", "web2"):
+        conductor.ledger.drain_lost("r", host, ["lb1", "lb2"])
+    data = conductor.finish({})
+    told = "was back in rotation too early on lb1, lb2 (reloaded?)"
+    assert [data["hosts"][host]["detail"] for host in ("web1", "web2")] == [told, f"Switch: not healthy; {told}"]
+    assert [event["detail"] for event in data["events"] if event["event"] == "drain_lost"][0] == {"balancers": ["lb1", "lb2"]}
+    assert told in result_text(data)
 
 
 def test_a_host_that_is_lost_at_the_end_fails_the_rollout_and_a_cleanup_that_fails_does_not(facts: dict[str, t.Any]) -> None:

@@ -16,7 +16,6 @@ import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release import build, unpack
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
-
 from test_staging import make_tree, stage
 
 

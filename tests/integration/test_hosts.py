@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import typing as t
 
 import pytest
 import yaml
@@ -49,7 +50,7 @@ def test_what_is_put_there_has_the_owner_group_and_modes_that_were_asked_for(set
     for host in settled.fleet.web:
         settled.fleet.shell(host, "id shop >/dev/null 2>&1 || useradd --system shop; getent group site >/dev/null || groupadd site")
     settled.build("owned")
-    options = {"owner": "shop", "group": "site", "file_mode": "0640", "dir_mode": "0750", "linked_dirs": ["uploads", "var/log"]}
+    options: dict[str, t.Any] = {"owner": "shop", "group": "site", "file_mode": "0640", "dir_mode": "0750", "linked_dirs": ["uploads", "var/log"]}
     played = settled.rollout("owned", **options)
     assert played.code == 0, played.text
     for host in settled.fleet.web:

@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 .PHONY: help venv fleet demo test test-fast lint sanity faults numbers bench clean
 
 help:
-	@echo "make demo       roll a real application over six servers behind two balancers under load, then change a database (about 7 minutes)"
+	@echo "make demo       roll a real application over six servers behind two balancers under load (under 5 minutes), then change a database (7 in all)"
 	@echo "make test       all tests (about 25 minutes)"
 	@echo "make test-fast  unit tests, ruff and mypy (under 2 minutes)"
 	@echo "make lint       ansible-lint, galaxy-importer, antsibull, ruff, mypy, yamllint"

@@ -89,7 +89,8 @@ def test_a_host_that_cannot_be_read_is_a_line_and_hides_no_other(tmp_path: t.Any
 def test_a_host_out_of_rotation_says_by_whom_and_a_dead_balancer_is_named(tmp_path: t.Any, survey: t.Any) -> None:
     dead = {"item": {"delegate": "lb2"}, "failed": True, "msg": "HAProxy's socket /run/haproxy/admin.sock refuses connections"}
     gone = {"item": {"delegate": "lb3"}, "unreachable": True}
-    status, text = look(tmp_path, {"web1": survey(), "web2": survey()}, answer("lb1", web1=("up", "drain", "shop"), web2=("unknown", "maint", None)), dead, gone)
+    alive = answer("lb1", web1=("up", "drain", "shop"), web2=("unknown", "maint", None))
+    status, text = look(tmp_path, {"web1": survey(), "web2": survey()}, alive, dead, gone)
     assert row_of(text, "web1").endswith("lb1/shop: up, drain by shop") and row_of(text, "web2").endswith("lb1/shop: unknown, maint")
     assert "  balancer lb2: HAProxy's socket /run/haproxy/admin.sock refuses connections" in text and "  balancer lb3: no answer" in text
     assert set(status["balancer_problems"]) == {"lb2", "lb3"}

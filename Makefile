@@ -3,6 +3,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/build/tree:$(CURDIR)/tests
 export PYTHONDONTWRITEBYTECODE := 1
+export CONTAINER_ENGINE := $(shell tests/tools/engine.sh)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv fleet demo test test-fast lint sanity faults numbers bench clean
@@ -34,7 +35,7 @@ test-fast: venv
 	@python tests/tools/run_tests.py --fast
 
 lint: venv
-	@tests/tools/lint.sh
+	@python tests/tools/run_tests.py ruff "mypy plugins" "mypy tests" lint
 
 sanity: venv
 	@tests/tools/sanity.sh

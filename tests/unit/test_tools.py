@@ -2,16 +2,20 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What sets up the tests, on machines that lack something: a PATH of a few programs and stand-ins."""
+"""What sets up the tests, on machines that lack something (a PATH of a few programs and stand-ins), and what the demo and the bench say."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sys
 import typing as t
 
 import pytest
+from bench.bench import with_cpu
+from demo import demo
+from fleet.fleet import Played
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PLAIN = ["bash", "sh", "env", "cat", "chmod", "cut", "dirname", "grep", "ln", "mkdir", "mktemp", "rm", "sha256sum", "sort", "tail", "touch", "which", "xargs"]
@@ -127,3 +131,25 @@ def test_a_machine_whose_python_is_too_old_is_left_as_it_is(machine: Machine, tm
     found = find_python(machine, tmp_path)
     assert found.returncode == 1 and "Python 3.11 or newer is needed" in found.stderr
     assert not os.path.exists(os.path.join(machine.place, "log"))
+
+
+def test_the_cpu_of_a_bench_is_that_of_what_is_measured_and_not_of_the_load_beside_it() -> None:
+    busy = [sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"]
+    with subprocess.Popen(busy) as beside:
+        played, cpu = with_cpu(lambda: Played(subprocess.run([sys.executable, "-c", ""], check=True).returncode, "", 0.0))
+        beside.wait()
+    assert played.code == 0 and 0 < cpu < 0.25
+    assert with_cpu(lambda: Played(subprocess.run(busy, check=True).returncode, "", 0.0))[1] >= 0.3
+
+
+def test_the_demo_ends_with_the_table_of_its_first_act(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    latency = {"quiet": {"p50": 4.0, "p99": 9.0}, "rollout": {"p50": 4.5, "p99": 11.0}}
+    summary = {"requests": 50_600, "failed": 0, "errors": {}, "latency": latency}
+    table = demo.report(summary, {"web1": 2.4}, {"web1": "0.65.1"}, 5, 7.0, 21.0)
+    monkeypatch.setattr(demo, "first_act", lambda: table)
+    monkeypatch.setattr(demo, "second_act", lambda: print("the second act"))
+    monkeypatch.setattr(sys, "argv", ["demo.py"])
+    demo.main()
+    end = capsys.readouterr().out.partition("the second act")[2]
+    for words in ("50600", "failed requests     0", "p50 4.5 ms, p99 11.0 ms", "web1                runs 0.65.1, was out of rotation for 2.4 s"):
+        assert words in end

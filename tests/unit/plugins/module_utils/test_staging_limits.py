@@ -25,13 +25,22 @@ def mode_of(store: Store, name: str, release: str = "1.0") -> int:
 
 def test_modes_are_as_asked_for_and_what_is_executable_stays_so(tmp_path: t.Any, store: Store, perform: t.Any) -> None:
     source = {"type": "directory", "path": make_tree(tmp_path / "one")}
-    stage(perform, store, tmp_path, source, "1.0", file_mode="0640", dir_mode="0750")
-    assert {name: oct(mode_of(store, name)) for name in ("sub/file1", "run", "sub", "sub/deep", "")} == {
-        "sub/file1": "0o640", "run": "0o751", "sub": "0o750", "sub/deep": "0o750", "": "0o750",
+    stage(perform, store, tmp_path, source, "1.0", file_mode="0640", dir_mode="0750", linked_dirs=["var/log"])
+    assert {name: oct(mode_of(store, name)) for name in ("sub/file1", "run", "sub", "sub/deep", "var", "")} == {
+        "sub/file1": "0o640", "run": "0o751", "sub": "0o750", "sub/deep": "0o750", "var": "0o750", "": "0o750",
     }
     stage(perform, store, tmp_path, {"type": "directory", "path": make_tree(tmp_path / "two", salt="new")}, "2.0", file_mode="0600")
     assert [oct(mode_of(store, name, "2.0")) for name in ("sub/file0", "sub/file1", "run")] == ["0o600", "0o600", "0o711"]
     assert oct(mode_of(store, "sub/file1")) == "0o640"
+
+
+def test_a_narrow_umask_does_not_narrow_what_is_made_on_the_way_to_a_linked_path(tmp_path: t.Any, store: Store, perform: t.Any) -> None:
+    before = os.umask(0o077)
+    try:
+        stage(perform, store, tmp_path, {"type": "directory", "path": make_tree(tmp_path / "one")}, "1.0", linked_dirs=["var/log"])
+    finally:
+        os.umask(before)
+    assert (oct(mode_of(store, "var")), oct(mode_of(store, ""))) == ("0o755", "0o755")
 
 
 @pytest.mark.parametrize("value", ["rw", "0888", "1777", "u=rw"])

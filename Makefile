@@ -3,12 +3,13 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/build/tree:$(CURDIR)/tests
 export PYTHONDONTWRITEBYTECODE := 1
+export CONTAINER_ENGINE := $(shell tests/tools/engine.sh)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv fleet demo test test-fast lint sanity faults numbers bench clean
 
 help:
-	@echo "make demo       roll a real application over six servers behind two balancers under load, then change a database (about 7 minutes)"
+	@echo "make demo       roll a real application over six servers behind two balancers under load (under 5 minutes), then change a database (7 in all)"
 	@echo "make test       all tests (about 25 minutes)"
 	@echo "make test-fast  unit tests, ruff and mypy (under 2 minutes)"
 	@echo "make lint       ansible-lint, galaxy-importer, antsibull, ruff, mypy, yamllint"
@@ -34,7 +35,7 @@ test-fast: venv
 	@python tests/tools/run_tests.py --fast
 
 lint: venv
-	@tests/tools/lint.sh
+	@python tests/tools/run_tests.py ruff "mypy plugins" "mypy tests" lint
 
 sanity: venv
 	@tests/tools/sanity.sh

@@ -101,9 +101,26 @@ def _releases_of(properties: t.Mapping[str, str], releases_dir: str) -> dict[str
     return {use.release: use for pid in pids for use in processes.uses(pid, releases_dir)}
 
 
+def _started(properties: t.Mapping[str, str]) -> float:
+    """Return when the main process started, by the monotonic clock; 0 where there is none or nobody can say.
+
+    systemd's own time is that at which it learned of the process, which may be long after the start: a daemon that survives its restart is found
+    again by its PIDFile. The kernel counts in ticks, and in the tick of the start the benefit of the doubt goes to the process.
+    """
+    learned = int(properties.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
+    try:
+        with open(f"/proc/{int(properties.get('MainPID') or 0)}/stat", encoding="utf-8", errors="replace") as file:
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return learned
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - (ticks + 1) / os.sysconf("SC_CLK_TCK")
+    began = time.monotonic() - age
+    return min(learned, began) if learned else began
+
+
 def _look(service: Service, releases_dir: str) -> dict[str, t.Any]:
     properties = _show(service)
-    started = int(properties.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
+    started = _started(properties)
     shown = _releases_of(properties, releases_dir)
     return {
         "name": service["name"],
@@ -188,10 +205,13 @@ def _is_due(action: str, look: t.Mapping[str, t.Any], release: str, switched: fl
     return elsewhere or look["started_monotonic"] is None or look["started_monotonic"] < switched
 
 
-def confirm(services: t.Sequence[Service], before: t.Sequence[t.Mapping[str, t.Any]], *, release: str, releases_dir: str) -> None:
+def confirm(
+    services: t.Sequence[Service], before: t.Sequence[t.Mapping[str, t.Any]], *, release: str, releases_dir: str, switched_monotonic: float
+) -> None:
     """Make sure that every service still runs, did not restart by itself meanwhile, and works in *release* alone.
 
-    Old workers of a graceful reload get the service's ``timeout`` to finish. Raises SeamlessError with what was seen.
+    The main process of one that was restarted or started must have begun after *switched_monotonic*. Old workers of a graceful reload get the
+    service's ``timeout`` to finish. Raises SeamlessError with what was seen.
     """
     for service, earlier in zip(services, before):
         deadline = time.monotonic() + (float(service.get("timeout", 60)) if service.get("action") == "reload" else 0.0)
@@ -202,6 +222,11 @@ def confirm(services: t.Sequence[Service], before: t.Sequence[t.Mapping[str, t.A
                 raise SeamlessError(f"unit {_unit(service)} is {look['sub']} after the switch to {release}. {_story(service)}")
             if look["restarts"] > earlier["restarts"] or (look["pid"] != earlier["pid"] and service.get("action") != "reload"):
                 raise SeamlessError(f"unit {_unit(service)} died and was started again by systemd after the switch to {release}. {_story(service)}")
+            if earlier["acted"] and service.get("action") != "reload" and (look["started_monotonic"] or switched_monotonic) < switched_monotonic:
+                raise SeamlessError(
+                    f"unit {_unit(service)} still has process {look['pid']}, which started before the switch to {release}: the "
+                    f"{earlier['action']} did not end it. Correct the unit's PIDFile or ExecStop, so that systemd knows the process and can end it."
+                )
             if not others:
                 break
             if time.monotonic() >= deadline:

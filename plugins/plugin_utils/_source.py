@@ -67,13 +67,14 @@ def validate_source(source: t.Mapping[str, t.Any]) -> str:
         # The host gets it by itself, so nothing but its form can be judged here.
         if str(source.get("url")).partition("://")[0] not in ("http", "https", "file"):
             raise SeamlessError(
-                f"source url is {source.get('url')!r}: use a URL that the hosts can reach (http or https), or file:///path for an archive on the hosts."
+                f"source url is {_fetch.shown(str(source.get('url')))!r}: use a URL that the hosts can reach (http or https), or file:///path for an "
+                "archive on the hosts."
             )
         _fetch.check_checksum(source.get("checksum"), f"source {_fetch.shown(str(source['url']))}")
     if kind == "archive":
         if bool(source.get("path")) == bool(source.get("url")):
             raise SeamlessError(f"source needs one of path and url for type {kind}.")
-        where = f"source {source.get('path') or source.get('url')}"
+        where = f"source {source.get('path') or _fetch.shown(str(source['url']))}"
         if source.get("path") and not source.get("checksum") and os.path.isfile(_expand(source["path"])):
             found = hashlib.sha256()
             with open(_expand(source["path"]), "rb") as file:

@@ -52,28 +52,36 @@ def received(fleet: Fleet) -> float:
     return total / len(fleet.web)
 
 
+def with_cpu(run: t.Callable[[], Played]) -> tuple[Played, float]:
+    """Return what *run* played and the CPU seconds of Ansible on this machine. Of its children only those that ended meanwhile count, not the load."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    played = run()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return played, round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 2)
+
+
 def measure(fleet: Fleet, run: t.Callable[[], Played], *, load: bool = True) -> Measured:
     """Run a rollout under light load and measure it from outside: network counters, the balancers, the process table."""
     urls = [f"http://{fleet.addresses[host]}/" for host in fleet.lb]
     with Watch(fleet) as watch:
-        before, cpu = received(fleet), resource.getrusage(resource.RUSAGE_CHILDREN)
+        before = received(fleet)
         started, begun = time.time(), time.monotonic()
         if load:
             with Load(urls, rate=20, clients=5, version_key="version") as traffic:
                 traffic.mark("roll")
-                played = run()
+                played, cpu = with_cpu(run)
                 wall = played.seconds
                 time.sleep(0.2)
         else:
-            played = run()
+            played, cpu = with_cpu(run)
             wall = time.monotonic() - begun
-        after, used = received(fleet), resource.getrusage(resource.RUSAGE_CHILDREN)
+        after = received(fleet)
         time.sleep(0.3)
     out = watch.mean_out(started)
     requests = traffic.requests if load else 0
     return Measured(
         wall=round(wall, 2),
-        cpu=round(used.ru_utime + used.ru_stime - cpu.ru_utime - cpu.ru_stime, 2),
+        cpu=cpu,
         out=round(sum(out.values()) / len(out), 2),
         received=round(after - before - 400 * requests / len(fleet.web)),
         executions=0.0,

@@ -99,15 +99,19 @@ def expect(condition: bool, what: str, played: Played | None = None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", action="store_true", help="the second act alone")
-    if not parser.parse_args().database:
-        first_act()
+    table = [] if parser.parse_args().database else first_act()
     second_act()
+    if table:
+        say("Result of the first act again")
+        print("\n".join(table))
 
 
-def first_act() -> None:
+def first_act() -> list[str]:
+    """Return the lines of the table that it ends with."""
     os.makedirs(BUILDS, exist_ok=True)
     for version in (OLD, NEW, BROKEN):
         build(version, broken=version == BROKEN)
+    begun = time.monotonic()
     say("Starting six web servers and two balancers")
     with Fleet(web=6, lb=2, check="/-/versions.json") as fleet:
         shutil.copytree(os.path.join(HERE, "group_vars"), os.path.join(fleet.directory, "group_vars"))
@@ -117,10 +121,14 @@ def first_act() -> None:
         first = fleet.play("seamless.rollout.rollout", {**variables, "rollout_release": OLD})
         show(first)
         expect(first.code == 0, "the first rollout failed", first)
-        run_under_load(fleet, variables)
+        table = run_under_load(fleet, variables)
+    table.append(f"  this act            {time.monotonic() - begun:.0f} s from the first container to the removal of the last")
+    print(table[-1])
+    print("\nNo request failed.")
+    return table
 
 
-def run_under_load(fleet: Fleet, variables: dict[str, str]) -> None:
+def run_under_load(fleet: Fleet, variables: dict[str, str]) -> list[str]:
     # One client in five asks for the version, so that the time with two versions can be seen.
     pages = ["/-/actor.json"] * 4 + ["/-/versions.json"]
     urls = [f"http://{fleet.addresses[host]}{page}" for host in fleet.lb for page in pages]
@@ -151,24 +159,26 @@ def run_under_load(fleet: Fleet, variables: dict[str, str]) -> None:
         fewest = watch.fewest_up()
     summary = load.summary()
     releases = {host: os.path.basename(fleet.shell(host, "readlink /srv/shop/current").strip()) for host in fleet.web}
-    report(summary, out, releases, fewest, load.mixed_seconds("rollout"), rolled.seconds)
+    table = report(summary, out, releases, fewest, load.mixed_seconds("rollout"), rolled.seconds)
+    say("Result")
+    print("\n".join(table), flush=True)
     expect(all(release == NEW for release in releases.values()), f"not every host runs {NEW}: {releases}")
     expect(all(state.startswith("UP") for states in standing.values() for state in states.values()), f"not every server is up: {standing}")
     expect("rolled_back" in broken.text, "the broken release was not rolled back", broken)
     expect(summary["requests"] >= 50_000, f"only {summary['requests']} requests were made")
     expect(summary["failed"] == 0, f"requests failed: {summary['errors']}")
-    print("\nNo request failed.")
+    return table
 
 
-def report(summary: dict[str, object], out: dict[str, float], releases: dict[str, str], fewest: int, mixed: float, seconds: float) -> None:
-    say("Result")
-    print(f"  requests            {summary['requests']}")
-    print(f"  failed requests     {summary['failed']} {summary['errors'] or ''}")
-    for name, latency in summary["latency"].items():  # type: ignore[attr-defined]
-        print(f"  {name:<18}  p50 {latency['p50']} ms, p99 {latency['p99']} ms")
-    print(f"  rollout             {seconds:.1f} s; clients saw two versions for {mixed:.1f} s; never fewer than {fewest} of 6 servers in rotation")
-    for host, release in releases.items():
-        print(f"  {host:<18}  runs {release}, was out of rotation for {out[host]:.1f} s")
+def report(summary: dict[str, t.Any], out: dict[str, float], releases: dict[str, str], fewest: int, mixed: float, seconds: float) -> list[str]:
+    """Return the table: what clients saw, and how each host stands."""
+    return [
+        f"  requests            {summary['requests']}",
+        f"  failed requests     {summary['failed']} {summary['errors'] or ''}",
+        *(f"  {name:<18}  p50 {latency['p50']} ms, p99 {latency['p99']} ms" for name, latency in summary["latency"].items()),
+        f"  rollout             {seconds:.1f} s; clients saw two versions for {mixed:.1f} s; never fewer than {fewest} of 6 servers in rotation",
+        *(f"  {host:<18}  runs {release}, was out of rotation for {out[host]:.1f} s" for host, release in releases.items()),
+    ]
 
 
 def second_act() -> None:

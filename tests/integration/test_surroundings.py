@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import typing as t
@@ -113,6 +114,74 @@ def test_the_roles_one_by_one_in_a_play_of_ones_own(site: Site) -> None:
     assert set(site.releases().values()) == {"5.0"} and site.all_up()
     again = site.fleet.play(path)
     assert again.code == 0 and set(site.releases().values()) == {"5.0"}, again.text
+
+
+def own_play(site: Site, role: str, entry: str, hosts: str = "app", **variables: t.Any) -> Played:
+    """Run one entry point of a role in a play of one's own, host after host."""
+    path = os.path.join(site.fleet.directory, f"{role}-{entry}.yml")
+    play = {
+        "hosts": hosts, "serial": 1, "gather_facts": False, "vars": {f"{role}_{name}": value for name, value in variables.items()},
+        "tasks": [{"include_role": {"name": f"seamless.rollout.{role}", "tasks_from": entry}}],
+    }
+    with open(path, "w", encoding="utf-8") as file:
+        yaml.safe_dump([play], file)
+    return site.fleet.play(path)
+
+
+def test_the_release_role_shows_a_preview_and_goes_back(site: Site) -> None:
+    def run(entry: str, release: str) -> Played:
+        options: dict[str, t.Any] = {"app": "shop", "id": release, "services": [{"name": "shop"}], "health": [{"url": "http://127.0.0.1:8000/"}]}
+        if entry == "main":
+            options["source"] = {"type": "directory", "path": site.build(release, broken=FOLLOWING)}
+        played = own_play(site, "release", entry, **options)
+        assert played.code == 0, played.text
+        return played
+
+    def web1(command: str) -> str:
+        return site.fleet.shell("web1", command).strip()
+
+    pid, served = "systemctl show -p MainPID --value shop", "curl -s http://127.0.0.1:8000/ | cut -d'\"' -f4"
+    for release in ("5.1", "5.2"):
+        run("main", release)
+    process = web1(pid)
+    run("preview", "5.1")
+    assert web1("readlink /srv/shop/preview /srv/shop/current").split() == ["releases/5.1", "releases/5.2"]
+    assert (web1(pid), web1(served)) == (process, "5.2")
+    run("rollback", "")
+    assert set(site.releases().values()) == {"5.1"} and (web1(served), web1(pid) != process) == ("5.1", True)
+    assert json.loads(web1("cat /srv/shop/.rollout/releases/5.2.json"))["state"] == "bad"
+    assert re.findall(r"changed=(\d)", run("rollback", "5.1").text) == ["0", "0"]
+    run("rollback", "")
+    assert not {"5.1", "5.2"} & set(site.releases().values())
+
+
+def test_the_balancer_role_puts_a_host_into_maintenance_and_back(site: Site) -> None:
+    def stand(state: str) -> list[str]:
+        balancers = [{"driver": "haproxy", "hosts": "lb", "socket": "/run/haproxy/admin.sock", "backend": "shop"}]
+        played = own_play(site, "balancer", "main", "web1", balancers=balancers, owner="mine", state=state)
+        assert played.code == 0, played.text
+        return [site.fleet.standing(balancer)["web1"] for balancer in site.fleet.lb]
+
+    assert stand("enabled") == ["UP", "UP"]
+    assert stand("maintenance") == ["MAINT", "MAINT"]
+    assert stand("enabled") == ["UP", "UP"]
+
+
+def test_several_members_on_several_balancers_in_one_call(site: Site) -> None:
+    def stand(state: str, **more: str) -> tuple[Played, list[str]]:
+        balancers = [{"delegate": balancer, "backend": "shop"} for balancer in site.fleet.lb]
+        arguments = {"members": [{"name": host} for host in site.fleet.web], "balancers": balancers, "socket": "/run/haproxy/admin.sock", "owner": "mine"}
+        task = ("-m", "seamless.rollout.lb_member", "-a", json.dumps({**arguments, "state": state, **more}))
+        played = site.fleet.play("web1", None, *task, ansible="ansible")
+        return played, [site.fleet.standing(balancer)[host] for balancer in site.fleet.lb for host in site.fleet.web]
+
+    refused, standing = stand("drained")
+    assert "lb1: web1, web2 can't be taken out of shop" in refused.text and "lb2: web1, web2 can't be" in refused.text, refused.text
+    assert standing == ["UP"] * 4
+    for state, expected in (("drained", "DRAIN"), ("maintenance", "MAINT"), ("enabled", "UP")):
+        played, standing = stand(state, min_available="0")
+        assert (played.code, standing) == (0, [expected] * 4), played.text
+    assert "web1 | SUCCESS" in stand("enabled")[0].text
 
 
 WSGI = """\

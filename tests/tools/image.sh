@@ -8,7 +8,7 @@
 #        image.sh database   the same with PostgreSQL, MariaDB and the drivers for Python; the services are there and not enabled.
 set -euo pipefail
 
-engine=${CONTAINER_ENGINE:-podman}
+engine=$("$(dirname "$0")/engine.sh")
 packages=systemd,systemd-sysv,dbus,openssh-server,sudo,python3,haproxy,rsync,nftables,iproute2,procps,ca-certificates,curl
 suite=bookworm
 prepare='
@@ -51,9 +51,12 @@ if ! "$engine" image inspect "$image" >/dev/null 2>&1; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     echo "Building the $name image (about a minute, once) …" >&2
-    # On Debian the distribution's own archive, which needs nothing else; elsewhere the base image of a registry.
-    way=from_registry
-    if command -v mmdebstrap >/dev/null; then way=from_archive; fi
-    "$way" >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; exit 1; }
+    # On Debian the distribution's own archive, which needs nothing else; elsewhere, and where that fails, the base image of a registry.
+    for way in from_archive from_registry; do
+        if [ "$way" = from_archive ] && ! command -v mmdebstrap >/dev/null; then continue; fi
+        if "$way" >"$work/$way" 2>&1; then break; fi
+        echo "It can't be built ${way/_/ the } ($(tail -n 1 "$work/$way"))." >&2
+        if [ "$way" = from_registry ]; then tail -n 20 "$work"/from_* >&2; exit 1; fi
+    done
 fi
 echo "$image"

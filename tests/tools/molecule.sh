@@ -6,6 +6,8 @@
 # All Molecule scenarios, on one fleet that the scenario "default" makes and removes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+export CONTAINER_ENGINE
+CONTAINER_ENGINE=$(tests/tools/engine.sh)
 export SEAMLESS_MOLECULE_NAME=molecule$$
 export SEAMLESS_MOLECULE_PREFIX=seamless-$SEAMLESS_MOLECULE_NAME
 export SEAMLESS_MOLECULE_DIRECTORY=${TMPDIR:-/tmp}/$SEAMLESS_MOLECULE_PREFIX

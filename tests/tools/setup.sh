@@ -8,12 +8,21 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-find_python() {
+look_for_python() {
     local candidate real
     while read -r candidate; do
         real=$("$candidate" -c 'import sys; sys.version_info >= (3, 11) and print(sys.executable)' 2>/dev/null) || continue
         if [ -n "$real" ]; then echo "$real"; return; fi
     done < <(type -aP python3; compgen -c python3. | sort -u | grep -E '^python3\.[0-9]+$' | xargs -r -n1 which -a 2>/dev/null)
+    return 1
+}
+
+find_python() {
+    look_for_python && return
+    if ! type -P python3 >/dev/null && command -v apt-get >/dev/null; then
+        apt_install python3 python3-venv >&2
+        look_for_python && return
+    fi
     echo "Python 3.11 or newer is needed: install python3 (Debian 12 has it)." >&2
     return 1
 }
@@ -49,7 +58,9 @@ venv() {
 }
 
 deps() {
-    [ -d build/deps/ansible_collections/community/general ] && return
+    local wanted=general
+    [ "$(tests/tools/engine.sh)" = docker ] && wanted=docker
+    [ -d "build/deps/ansible_collections/community/$wanted" ] && return
     echo "Fetching the collections that the tests compare with and connect by …"
     local work
     work=$(mktemp -d)
@@ -57,7 +68,10 @@ deps() {
     mkdir -p build/deps
     .venv/bin/python - "$work" <<'PY'
 import glob, sys, zipfile
-wanted = ("ansible_collections/containers/podman/", "ansible_collections/community/general/", "ansible_collections/ansible/posix/")
+wanted = tuple(
+    f"ansible_collections/{name}/"
+    for name in ("containers/podman", "community/docker", "community/library_inventory_filtering_v1", "community/general", "ansible/posix")
+)
 with zipfile.ZipFile(glob.glob(sys.argv[1] + "/*.whl")[0]) as wheel:
     wheel.extractall("build/deps", [name for name in wheel.namelist() if name.startswith(wanted)])
 PY
@@ -65,7 +79,8 @@ PY
 }
 
 fleet() {
-    local engine=${CONTAINER_ENGINE:-podman}
+    local engine
+    engine=$(tests/tools/engine.sh)
     case $engine in
         docker) docker info >/dev/null 2>&1 || { echo "CONTAINER_ENGINE is docker and no Docker engine answers: start it, or leave the variable out." >&2; exit 1; } ;;
         *) apt_install podman runc netavark aardvark-dns iptables nftables ;;

@@ -192,18 +192,16 @@ class Builder:
     def finish(self) -> list[str]:
         """Link shared paths, set directory modes and owners, and make all of it survive a power cut."""
         warnings = shared.make_links(self.store, self.place, self.params["linked_dirs"], self.params["linked_files"], self.owner)
-        for path in sorted(self.target, reverse=True):
-            full = os.path.join(self.place, path)
-            if self.target[path].kind == "d" and os.path.isdir(full) and not os.path.islink(full):
-                os.chmod(full, self.dir_mode if self.dir_mode is not None else self.target[path].mode | 0o700)
-        if self.owner:
-            for directory, names, files in os.walk(self.place):
-                os.lchown(directory, *self.owner)
-                for name in (*names, *files):
-                    full = os.path.join(directory, name)
+        # From the leaves up, what was made on the way to a linked path included.
+        for directory, names, files in os.walk(self.place, topdown=False):
+            if self.owner:
+                for full in (os.path.join(directory, name) for name in (*names, *files)):
                     if os.path.islink(full):
                         os.lchown(full, *self.owner)
-        os.chmod(self.place, self.dir_mode if self.dir_mode is not None else 0o755)
+                os.lchown(directory, *self.owner)
+            entry = self.target.get(os.path.relpath(directory, self.place))
+            usual = entry.mode | 0o700 if entry else 0o755
+            os.chmod(directory, usual if self.dir_mode is None else self.dir_mode)
         handle = os.open(self.place, os.O_RDONLY)
         try:
             library = ctypes.CDLL(None, use_errno=True)

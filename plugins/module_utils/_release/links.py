@@ -32,7 +32,9 @@ def point(store: Store, link: str, release: str) -> None:
     try:
         os.symlink(target, temporary)
         if os.lstat(temporary).st_dev != os.stat(store.root).st_dev or os.stat(store.releases).st_dev != os.stat(store.root).st_dev:
-            raise SeamlessError(f"{store.releases} is on another file system than {store.root}: an atomic switch needs one file system.")
+            raise SeamlessError(
+                f"{store.releases} is on another file system than {store.root}: an atomic switch needs one file system.", switched=False
+            )
         os.replace(temporary, path)
     except OSError as exc:
         raise SeamlessError(f"{path} can't be switched to {target}: {exc.strerror}. It still is what it was.", switched=False) from exc

@@ -127,12 +127,15 @@ def bring_up(store: Store, release: str, params: t.Mapping[str, t.Any], result: 
 
     started = time.monotonic()
     services = params["services"]
+    switched = switched_since(store, "current", release)
+    # A link that was made by hand or in an earlier boot: what is restarted now starts from now on.
+    since = started if switched is None else switched
     if services:
         result["services"] = _service.apply(
             services,
             release=release,
             releases_dir=store.releases,
-            switched_monotonic=switched_since(store, "current", release),
+            switched_monotonic=switched,
             handled=handled_services(store, release),
         )
         acted = [item["name"] for item in result["services"] if item["acted"]]
@@ -151,18 +154,18 @@ def bring_up(store: Store, release: str, params: t.Mapping[str, t.Any], result: 
         )
         result.update(health=outcome.results, healthy=outcome.healthy, served_version=outcome.served_version)
         if not outcome.healthy:
-            raise SeamlessError(f"{release} did not become healthy {outcome.reason}{_unit_trouble(services, result, store)}")
+            raise SeamlessError(f"{release} did not become healthy {outcome.reason}{_unit_trouble(services, result, store, since)}")
     if services:
-        _service.confirm(services, result["services"], release=release, releases_dir=store.releases)
+        _service.confirm(services, result["services"], release=release, releases_dir=store.releases, switched_monotonic=since)
     result["timings"]["health"] = round(time.monotonic() - started, 3)
 
 
-def _unit_trouble(services: t.Sequence[t.Mapping[str, t.Any]], result: t.Mapping[str, t.Any], store: Store) -> str:
+def _unit_trouble(services: t.Sequence[t.Mapping[str, t.Any]], result: t.Mapping[str, t.Any], store: Store, since: float) -> str:
     """Return what the units themselves say, when they explain why the release is not healthy."""
     from ansible_collections.seamless.rollout.plugins.module_utils import _service
 
     try:
-        _service.confirm(services, result["services"], release=result["release"], releases_dir=store.releases)
+        _service.confirm(services, result["services"], release=result["release"], releases_dir=store.releases, switched_monotonic=since)
     except SeamlessError as exc:
         return f". {exc}"
     return ""

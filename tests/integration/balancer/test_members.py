@@ -282,6 +282,20 @@ def test_a_server_that_follows_another_comes_back_with_it(make_lab: MakeLab) -> 
     assert (lab.standing()["shop/s1"], lab.info("first", "api")["admin"]) == ("UP", "ready")
 
 
+def test_a_balancer_that_overrules_what_is_set_is_told_at_once(make_lab: MakeLab) -> None:
+    config = TWO_POOLS.replace("first 127.0.0.1:{s1} check", "first 127.0.0.1:{s1} no-check track shop/s1")
+    lab = make_lab(config=config)
+    lab.drain("first", backend=["api"])
+    lab.ask("set server shop/s1 state maint")
+    lab.wait(lambda: lab.info("first", "api")["admin"] == "maint")
+    error = refused(lambda: lab.enable("first", backend=["api"], force=True), "api/first", "is maint (tracked) right after it was set to", "a tracked server")
+    assert "overrules the runtime socket" in str(error)
+    assert lab.records == ["api-first"] and not lab.standing()["api/first"].startswith("UP")
+    lab.ask("set server shop/s1 state ready")
+    lab.wait(lambda: lab.standing()["shop/s1"] == "UP")
+    assert lab.enable("first", backend=["api"])["changed"] and lab.records == []
+
+
 def test_check_mode_says_what_would_be_and_does_nothing(lab: Lab) -> None:
     would = lab.drain("s1", check_mode=True)
     assert would["changed"] and would["diff"]["after"] == {f"shop/s1 on {lab.path('admin.sock')}": "drain"}

@@ -16,14 +16,14 @@ import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import runtime_socket
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
-from integration.balancer.lab import Lab
+from integration.balancer.lab import Lab, free_port
 
 
 @contextlib.contextmanager
-def listening(path: str, answer: bytes | None) -> t.Iterator[None]:
-    """Accept connections at *path*; send *answer*, or nothing at all for ever."""
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
+def listening(where: str | tuple[str, int], answer: bytes | None) -> t.Iterator[socket.socket]:
+    """Accept connections at a path or a port; send *answer*, or nothing at all for ever."""
+    with socket.socket(socket.AF_UNIX if isinstance(where, str) else socket.AF_INET) as server:
+        server.bind(where)
         server.listen(8)
         held: list[socket.socket] = []
 
@@ -39,7 +39,7 @@ def listening(path: str, answer: bytes | None) -> t.Iterator[None]:
 
         threading.Thread(target=serve, daemon=True).start()
         try:
-            yield
+            yield server
         finally:
             server.shutdown(socket.SHUT_RDWR)
             for connection in held:
@@ -70,6 +70,20 @@ def test_a_socket_that_never_answers(lab: Lab, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(runtime_socket.RuntimeSocket.__init__, "__defaults__", (0.5,))
     with listening(lab.path("stuck.sock"), None):
         fails(lab, "gave no answer within 0.5 s", socket=[lab.path("stuck.sock")])
+
+
+def test_a_tcp_socket_where_nothing_listens(lab: Lab) -> None:
+    fails(lab, "refuses connections: nothing listens there any more", socket=[f"127.0.0.1:{free_port()}"])
+
+
+def test_a_tcp_socket_that_never_answers(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_socket.RuntimeSocket.__init__, "__defaults__", (0.5,))
+    with listening(("127.0.0.1", 0), None) as silent:
+        fails(lab, "gave no answer within 0.5 s", socket=[f"127.0.0.1:{silent.getsockname()[1]}"])
+
+
+def test_a_dead_process_beside_a_living_one_keeps_the_member_in_both(lab: Lab) -> None:
+    fails(lab, "nothing listens there", socket=[lab.path("admin.sock"), f"127.0.0.1:{free_port()}"])
 
 
 def test_a_socket_of_something_else(lab: Lab) -> None:

@@ -5,15 +5,21 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import http.server
 import json
 import socket
+import ssl
 import threading
 import typing as t
 
 import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils import _health
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +31,7 @@ class Application(http.server.BaseHTTPRequestHandler):
             "/down": (503, "draining", {}),
             "/moved": (302, "", {"Location": "/login"}),
             "/text": (200, "not json", {}),
+            "/host": (200, self.headers["Host"], {}),
         }[self.path]
         self.send_response(status)
         for name, value in headers.items():
@@ -78,6 +85,60 @@ def test_probes_that_are_not_http(base: str) -> None:
     assert "ended with 3: oops" in probe(command="echo oops; exit 3")["detail"]
     assert "no answer within 0.2 s" in probe(command=["sleep", "5"], timeout=0.2)["detail"]
     assert "connection refused" in probe(url="http://127.0.0.1:1/")["detail"]
+
+
+def test_a_host_header_is_sent_to_a_site_that_is_chosen_by_it(base: str) -> None:
+    assert probe(url=f"{base}/host", host_header="shop.example.com", contains="shop.example.com")["ok"]
+    assert "does not contain 'shop.example.com': 127.0.0.1" in probe(url=f"{base}/host", contains="shop.example.com")["detail"]
+
+
+def test_a_port_where_nothing_listens_and_one_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "connection refused, nothing listens there" in probe(tcp="127.0.0.1:1")["detail"]
+
+    def silence(*dummy: t.Any, **options: t.Any) -> t.NoReturn:
+        assert options["timeout"] == 0.3
+        raise socket.timeout
+
+    monkeypatch.setattr(socket, "create_connection", silence)
+    result = probe(tcp="192.0.2.1:80", timeout=0.3)
+    assert not result["ok"] and result["detail"] == "192.0.2.1:80: no answer within 0.3 s"
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[tuple[str, str]]:
+    """An application behind a certificate that it signed itself: its address, and the file of the certificate."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shop")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    signed = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    directory = tmp_path_factory.mktemp("tls")
+    (directory / "cert.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (directory / "key.pem").write_bytes(private)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "cert.pem", directory / "key.pem")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Application)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_address[1]}", str(directory / "cert.pem")
+    server.shutdown()
+
+
+def test_https_with_a_certificate_of_ones_own(secure: tuple[str, str]) -> None:
+    address, certificate = secure
+    url = f"https://localhost:{address.rpartition(':')[2]}/health"
+    unknown = probe(url=url)
+    assert not unknown["ok"] and "certificate verify failed" in unknown["detail"]
+    assert probe(url=url, ca_path=certificate, json={"version": "1.2.0"})["ok"]
+    assert "certificate is not valid for '127.0.0.1'" in probe(url=f"https://{address}/health", ca_path=certificate)["detail"]
+    assert probe(url=f"https://{address}/health", validate_certs=False)["ok"]
+    assert not probe(url=url, ca_path=f"{certificate}.not")["ok"]
 
 
 def test_an_application_that_accepts_and_never_answers() -> None:

@@ -250,6 +250,22 @@ def test_a_plan_that_keeps_two_releases_says_that_the_third_goes(store: Store, r
     assert perform("release_info", root=store.root, keep_releases=2)["would_prune"] == []
 
 
+def test_prune_leaves_what_a_running_rollout_has_staged_until_its_lock_runs_out(
+    store: Store, releases: t.Any, perform: t.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releases("1.0")
+    perform("release_switch", root=store.root, release="1.0")
+    releases("2.0", rollout_id="running")
+    releases("3.0", "4.0", rollout_id="over")
+    perform("rollout_lock", root=store.root, lock_id="running", ttl=10)
+    result = perform("release_prune", root=store.root, keep_releases=1)
+    assert result["pruned"] == ["3.0"]
+    assert {item["id"]: item["why"] for item in result["kept"]}["2.0"] == "staged by a running rollout"
+    later = time.monotonic() + 11
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert perform("release_prune", root=store.root, keep_releases=1)["pruned"] == ["2.0"]
+
+
 def test_keep_releases_below_one_is_refused(store: Store, perform: t.Any) -> None:
     with pytest.raises(SeamlessError, match="keep_releases is 0"):
         perform("release_prune", root=store.root, keep_releases=0)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.server
 import io
@@ -374,12 +375,46 @@ def artifact(tmp_path: t.Any) -> tuple[str, str]:
         return path, f"sha256:{hashlib.sha256(file.read()).hexdigest()}"
 
 
-def test_a_host_fetches_an_archive_by_itself(artifact: tuple[str, str], store: Store, perform: t.Any, tmp_path: t.Any) -> None:
-    path, checksum = artifact
+@contextlib.contextmanager
+def serving(path: str) -> t.Iterator[str]:
+    """Serve the archive at *path*; yields its URL, with the password."""
     handler = type("Handler", (Artifacts,), {"path_of_archive": path})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://me:s%20e@127.0.0.1:{server.server_address[1]}/shop-1.0.tar.gz"
+        yield f"http://me:s%20e@127.0.0.1:{server.server_address[1]}/shop-1.0.tar.gz"
+        server.shutdown()
+
+
+def test_the_controller_fetches_an_archive_and_ships_what_it_had_the_sum_of(
+    artifact: tuple[str, str], store: Store, perform: t.Any, tmp_path: t.Any
+) -> None:
+    path, checksum = artifact
+    with serving(path) as url:
+        source = {"type": "archive", "url": url, "checksum": checksum, "strip_components": 1}
+        resolved = _source.resolve(source, app="shop", release="1.0", rollout_id="id", state_dir=str(tmp_path / "s"))
+        assert resolved.digest == manifest.digest_of(unpack.scan(str(tmp_path / "shop-1.0")))
+        assert stage(perform, store, tmp_path, source, "1.0")["files_sent"] == 6
+        refusals = {
+            "has the checksum sha256:": {"checksum": f"sha256:{'0' * 64}"},
+            "has no checksum": {"checksum": ""},
+            "answered 401": {"url": url.replace("s%20e", "other")},
+        }
+        for message, change in refusals.items():
+            with pytest.raises(SeamlessError, match=message) as caught:
+                stage(perform, store, tmp_path, {**source, **change}, "2.0", controller=message)
+            assert "s%20e" not in str(caught.value) and "other" not in str(caught.value)
+    with pytest.raises(SeamlessError, match="shop-1.0.tar.gz can't be downloaded") as caught:
+        stage(perform, store, tmp_path, source, "2.0", controller="closed")
+    assert "s%20e" not in str(caught.value) and os.listdir(store.releases) == ["1.0"]
+    for kind in ("archive", "url"):
+        with pytest.raises(SeamlessError) as caught:
+            _source.validate_source({"type": kind, "url": "ftp://me:s%20e@127.0.0.1/shop.tgz"})
+        assert "s%20e" not in str(caught.value)
+
+
+def test_a_host_fetches_an_archive_by_itself(artifact: tuple[str, str], store: Store, perform: t.Any, tmp_path: t.Any) -> None:
+    path, checksum = artifact
+    with serving(path) as url:
         source = {"type": "url", "url": url, "checksum": checksum, "strip_components": 1}
         options = {
             "root": store.root, "release": "1.0", "source": _source.describe(source), "min_free": "0",
@@ -388,7 +423,6 @@ def test_a_host_fetches_an_archive_by_itself(artifact: tuple[str, str], store: S
         assert perform("release_stage", check_mode=True, **options)["changed"]
         assert os.listdir(store.releases) == []
         staged = perform("release_stage", **options)
-        server.shutdown()
     assert staged["changed"] and staged["digest"] == manifest.digest_of(unpack.scan(str(tmp_path / "shop-1.0")))
     assert sorted(os.listdir(store.release_path("1.0"))) == sorted(os.listdir(tmp_path / "shop-1.0"))
     record = store.record("1.0")

@@ -1,0 +1,112 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What ``status`` says of hosts and balancers, made of what the modules really read."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
+from ansible_collections.seamless.rollout.plugins.plugin_utils._status import fleet_status, status_text
+
+ADDRESSES = {"web1": "192.0.2.1", "web2": "192.0.2.2"}
+
+
+def answer(machine: str, **members: tuple[str, str, str | None]) -> dict[str, t.Any]:
+    """What lb_info says of *members*: health, admin state, and who took it out."""
+    pool = [
+        {"name": name, "address": ADDRESSES[name], "port": 80, "health": health, "admin": admin, "drained_by": by}
+        for name, (health, admin, by) in members.items()
+    ]
+    return {"item": {"delegate": machine}, "pools": [{"backend": "shop", "members": pool}]}
+
+
+@pytest.fixture
+def survey(store: Store, releases: t.Any, perform: t.Any) -> t.Callable[..., dict[str, t.Any]]:
+    """What release_info says of a host that went from 1.0 to 2.0, with its health and its service as given."""
+    releases("1.0", "2.0")
+    for release in ("1.0", "2.0"):
+        perform("release_switch", root=store.root, release=release)
+        perform("release_prune", root=store.root, good=release)
+
+    def read(**changes: t.Any) -> dict[str, t.Any]:
+        service = {"name": "shop", "release": "2.0", "stale": False}
+        found = {**perform("release_info", root=store.root), "healthy": True, "served_version": "2.0", "services": [service]}
+        return {**found, **changes}
+
+    return read
+
+
+def row_of(text: str, host: str) -> str:
+    return next(" ".join(line.split()) for line in text.splitlines() if line.split()[:1] == [host])
+
+
+def look(tmp_path: t.Any, hosts: dict[str, dict[str, t.Any]], *balancers: dict[str, t.Any]) -> tuple[dict[str, t.Any], str]:
+    status = fleet_status(str(tmp_path / "none"), hosts, balancers, {host: ADDRESSES.get(host) for host in hosts})
+    return status, status_text("shop", status)
+
+
+def test_a_healthy_host_shows_what_it_runs_serves_and_where_it_is_in_rotation(tmp_path: t.Any, survey: t.Any) -> None:
+    status, text = look(tmp_path, {"web1": survey()}, answer("lb1", web1=("up", "ready", None)), answer("lb2", web1=("up", "ready", None)))
+    assert row_of(text, "web1") == "web1 2.0 good 2.0 2.0 healthy lb1/shop: up, ready; lb2/shop: up, ready"
+    assert status["hosts"]["web1"]["releases"] == {"1.0": "previous", "2.0": "good"} and status["hosts"]["web1"]["last_good"] == "2.0"
+    assert status["balancer_problems"] == {} and status["last_rollout"] is None and "Last rollout" not in text
+
+
+def test_a_stale_process_and_an_unhealthy_release_are_seen(tmp_path: t.Any, survey: t.Any) -> None:
+    stale = survey(services=[{"name": "shop", "release": "1.0", "stale": True}], healthy=False, served_version="1.0")
+    status, text = look(tmp_path, {"web1": stale})
+    assert row_of(text, "web1") == "web1 2.0 good 1.0 1.0 not healthy - stale: shop"
+    assert status["hosts"]["web1"]["stale"] == ["shop"]
+
+
+def test_a_lock_and_a_preview_are_named(tmp_path: t.Any, store: Store, survey: t.Any, perform: t.Any) -> None:
+    perform("rollout_lock", root=store.root, lock_id="r1", owner="ann@desk", reason="release 3")
+    perform("release_switch", root=store.root, release="1.0", link="preview")
+    status, text = look(tmp_path, {"web1": survey()})
+    assert row_of(text, "web1").endswith("locked by ann@desk, preview 1.0")
+    assert status["hosts"]["web1"]["lock"]["id"] == "r1"
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        ({"unreachable": True, "msg": "ssh: connect to host 192.0.2.2 port 22: No route to host"}, "No route to host"),
+        ({"failed": True, "msg": "rollout_root is not a directory"}, "not a directory"),
+        ({}, "no answer"),
+    ],
+)
+def test_a_host_that_cannot_be_read_is_a_line_and_hides_no_other(tmp_path: t.Any, survey: t.Any, found: dict[str, t.Any], problem: str) -> None:
+    status, text = look(tmp_path, {"web1": survey(), "web2": found}, answer("lb1", web1=("up", "ready", None), web2=("down", "ready", None)))
+    assert row_of(text, "web2").startswith("web2 ? unreachable ? ? ? ?") and problem in row_of(text, "web2")
+    assert status["hosts"]["web2"]["reachable"] is False and row_of(text, "web1").startswith("web1 2.0 good")
+
+
+def test_a_host_out_of_rotation_says_by_whom_and_a_dead_balancer_is_named(tmp_path: t.Any, survey: t.Any) -> None:
+    dead = {"item": {"delegate": "lb2"}, "failed": True, "msg": "HAProxy's socket /run/haproxy/admin.sock refuses connections"}
+    gone = {"item": {"delegate": "lb3"}, "unreachable": True}
+    alive = answer("lb1", web1=("up", "drain", "shop"), web2=("unknown", "maint", None))
+    status, text = look(tmp_path, {"web1": survey(), "web2": survey()}, alive, dead, gone)
+    assert row_of(text, "web1").endswith("lb1/shop: up, drain by shop") and row_of(text, "web2").endswith("lb1/shop: unknown, maint")
+    assert "  balancer lb2: HAProxy's socket /run/haproxy/admin.sock refuses connections" in text and "  balancer lb3: no answer" in text
+    assert set(status["balancer_problems"]) == {"lb2", "lb3"}
+
+
+def test_a_host_without_a_release_is_no_error(tmp_path: t.Any, perform: t.Any) -> None:
+    status, text = look(tmp_path, {"web1": perform("release_info", root=str(tmp_path / "nothing"))})
+    assert row_of(text, "web1") == "web1 - missing - - - -" and status["hosts"]["web1"]["reachable"]
+
+
+def test_a_rollout_whose_process_is_gone_is_called_interrupted(tmp_path: t.Any, survey: t.Any) -> None:
+    ledger = Ledger(str(tmp_path))
+    rollout = {"app": "shop", "release": "3.0", "mode": "release", "state": "planned", "reason": "", "owner": "o", "controller": "c"}
+    ledger.begin({"id": "r", **rollout, "pid": 1, "process_start": "long ago", "started_at": 1.0})
+    ledger.save_plan("r", {"release": "3.0", "hosts": {"web1": {"from": "2.0", "target": "3.0", "state": "pending", "detail": ""}}})
+    status = fleet_status(str(tmp_path), {"web1": survey()}, [], ADDRESSES)
+    text = status_text("shop", status)
+    assert status["last_rollout"] is not None and status["last_rollout"]["state"] == "interrupted"
+    assert "Last rollout from this controller:" in text and "run the same command again to finish" in " ".join(text.split())

@@ -169,7 +169,8 @@ def _paused(db: Database, app: str, name: str, params: t.Mapping[str, t.Any], *,
     ledger, who = Ledger(db), params["paused_by"].strip()[:MOST_OF_WHO] or None
     migration = ledger.migration(app, name)
     if migration is None or migration.state in states.FINAL:
-        raise SeamlessError(f"Migration {name} of {app} {f'is {migration.state}' if migration else 'has not begun'}, so nothing of it can wait: leave paused_by out.")
+        where = f"is {migration.state}" if migration else "has not begun"
+        raise SeamlessError(f"Migration {name} of {app} {where}, so nothing of it can wait: leave paused_by out.")
     changed = migration.paused_by != who
     if changed and not check_mode:
         with db.transaction():

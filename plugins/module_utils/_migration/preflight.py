@@ -235,7 +235,9 @@ def _mariadb(db: Database, spec: Spec, plans: t.Sequence[Plan], dummy: t.Mapping
         return
     found.facts["standbys"] = replicas
     if replicas:
-        found.warnings.append(f"{replicas} replicas run the migration's statements one after another and lag meanwhile; throttle_query or pause_file can hold the backfill then.")
+        found.warnings.append(
+            f"{replicas} replicas run the migration's statements one after another and lag meanwhile; throttle_query or pause_file can hold the backfill then."
+        )
 
 
 def _granted(db: Database, grants: t.Sequence[str], right: str) -> bool:

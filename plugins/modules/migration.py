@@ -77,8 +77,8 @@ options:
       - C(app), C(release) (the first that uses the new shape) and C(operations) must be there; C(contract), C(limits), C(canary) and C(acknowledge)
         can be.
       - 'An operation is one of C(add_column), C(drop_column), C(rename_column), C(rename_table), C(change_type), C(split_column), C(merge_columns),
-        C(set_not_null), C(add_unique), C(add_foreign_key), C(add_check), C(add_index), C(drop_index), C(drop_table) and C(sql), with its keys. C(add_check) is refused on MariaDB before 11.2 and on MySQL, which can add one only
-        while writes wait.'
+        C(set_not_null), C(add_unique), C(add_foreign_key), C(add_check), C(add_index), C(drop_index), C(drop_table) and C(sql), with its keys.
+        C(add_check) is refused on MariaDB before 11.2 and on MySQL, which can add one only while writes wait.'
       - C(contract) has C(when) (V(next_release), V(same_run) or V(manual)), C(quiet_period) and C(quarantine), both in seconds.
       - C(limits) has C(max_stall_ms), C(lock_wait_total), C(kill_blockers), C(batch_ms), C(max_lag), C(max_sessions), C(throttle_query) and C(pause_file).
         C(max_lag) is for PostgreSQL only, since a primary of MariaDB or MySQL does not know how far its replicas are behind.

@@ -11,6 +11,7 @@ options:
   engine:
     description:
       - Kind of database. V(mariadb) is for MySQL too.
+      - What is for MySQL 8 is written after its documentation and not tested. PostgreSQL 15 and MariaDB 10.11 are tested.
     type: str
     choices:
       - postgresql

@@ -77,9 +77,11 @@ options:
       - C(app), C(release) (the first that uses the new shape) and C(operations) must be there; C(contract), C(limits), C(canary) and C(acknowledge)
         can be.
       - 'An operation is one of C(add_column), C(drop_column), C(rename_column), C(rename_table), C(change_type), C(split_column), C(merge_columns),
-        C(set_not_null), C(add_unique), C(add_foreign_key), C(add_check), C(add_index), C(drop_index), C(drop_table) and C(sql), with its keys.'
+        C(set_not_null), C(add_unique), C(add_foreign_key), C(add_check), C(add_index), C(drop_index), C(drop_table) and C(sql), with its keys.
+        C(add_check) is refused on MariaDB before 11.2 and on MySQL, which can add one only while writes wait.'
       - C(contract) has C(when) (V(next_release), V(same_run) or V(manual)), C(quiet_period) and C(quarantine), both in seconds.
       - C(limits) has C(max_stall_ms), C(lock_wait_total), C(kill_blockers), C(batch_ms), C(max_lag), C(max_sessions), C(throttle_query) and C(pause_file).
+        C(max_lag) is for PostgreSQL only, since a primary of MariaDB or MySQL does not know how far its replicas are behind.
     type: dict
   app:
     description:
@@ -109,6 +111,11 @@ options:
       - Why the old shape may go without a gate, and before the quarantine is over. It is kept in the ledger.
     type: str
     default: ''
+  paused_by:
+    description:
+      - Who has the backfills of a migration that has begun wait. A running one ends its batch and waits, until this is set to an empty string.
+      - Nothing else is done then. Goes with O(app) and O(name), and without O(state).
+    type: str
   lock_deadline:
     description:
       - Seconds to wait for another run of a migration of the same application.
@@ -157,6 +164,13 @@ EXAMPLES = r"""
     name: 2026_11_22_01_user_name
     login_db: shop
     state: restored
+
+- name: Let a backfill wait that somebody else has started
+  seamless.rollout.migration:
+    app: shop
+    name: 2026_11_22_01_user_name
+    login_db: shop
+    paused_by: bob, until the sale is over
 
 - name: Rename a column of MariaDB, written in the task
   seamless.rollout.migration:
@@ -253,6 +267,11 @@ notices:
   returned: success
   type: list
   elements: str
+paused_by:
+  description:
+    - Who has the backfills wait, or V(null).
+  returned: with O(paused_by)
+  type: str
 plan:
   description:
     - Every step of every phase, each with its C(phase), C(name), C(sql), C(locks) and C(lock_mode), and for a backfill about how many C(rows) and C(seconds).

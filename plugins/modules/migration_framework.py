@@ -45,7 +45,8 @@ options:
         command lines with stand-ins.
       - V(command) runs O(expand_cmd) and O(contract_cmd).
       - V(sql) is a directory of files C(NNN_name.expand.sql), and beside them C(.backfill.sql), C(.verify.sql), C(.contract.sql) and C(.abort.sql) as
-        needed. With O(phase=status) they are returned in RV(specs), for M(seamless.rollout.migration), which runs them.
+        needed. With O(phase=status) they are returned in RV(specs), for M(seamless.rollout.migration), which runs them. Statements that would break
+        running code or hold up its clients are refused then, unless their rules are in O(allow).
     type: str
     choices:
       - alembic
@@ -152,6 +153,12 @@ options:
   allow:
     description:
       - Rules that may be broken, by the names that a refusal and RV(findings) give, such as V(drop-index) or V(unknown).
+    type: list
+    elements: str
+    default: []
+  begun:
+    description:
+      - Migrations of O(framework=sql) that the ledger of M(seamless.rollout.migration) has as begun. What they hold is past judging.
     type: list
     elements: str
     default: []

@@ -138,7 +138,7 @@ migrations:
       description: Whether that is now.
       type: bool
     paused_by:
-      description: Who paused its backfill.
+      description: Who has its backfills wait (O(seamless.rollout.migration#module:paused_by)), or V(null).
       type: str
     last_error:
       description: Why the last run stopped, or V(null).

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 import typing as t
@@ -26,8 +27,9 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as
 ROLE = "seamless.rollout.migration"
 OPTIONS = (
     *CONNECTION_SPEC, "host", "directory", "framework", "also_runs", "retired", "pinned", "poolers", "quiet_period", "min_age", "wait", "timeout",
+    "allow",
 )
-LISTS = ("also_runs", "retired", "pinned", "poolers")
+LISTS = ("also_runs", "retired", "pinned", "poolers", "allow")
 SECONDS = ("quiet_period", "min_age", "wait", "timeout")
 # The options of migration_framework that a user gives; the rest is the role's business.
 FRAMEWORK = (
@@ -103,12 +105,15 @@ def look(value: t.Mapping[str, t.Any], *, app: str, state_dir: str, resolved: t.
     if not tree:
         return seen
     engine = str(value.get("engine") or POSTGRESQL)
+    framework = value.get("framework") or {}
+    allow = [*(value.get("allow") or []), *(framework.get("allow") or [])]
     names = source.carried(state_dir, str(resolved["digest"]), str(tree), directory)
-    tools = lint.installed() if names else lint.NO_TOOLS
+    tools = lint.installed() if names or framework else lint.NO_TOOLS
+    looked = False
     for name in names:
         path = next((path for path in (os.path.join(str(tree), directory, f"{name}.{end}") for end in ("yml", "yaml")) if os.path.isfile(path)), None)
         if path is None:
-            continue  # squashed, or files of SQL, which the host judges
+            continue  # squashed, or files of SQL
         where = os.path.join(directory, os.path.basename(path))
         try:
             with open(path, encoding="utf-8") as file:
@@ -122,6 +127,29 @@ def look(value: t.Mapping[str, t.Any], *, app: str, state_dir: str, resolved: t.
             seen.problems.append(f"{where}: app is {spec.app!r}, and this rollout is of {app!r}: correct one of them.")
         seen.notes.append(f"database: {name} ({', '.join(key for operation in spec.operations for key in operation)}), contract: {spec.contract.when}")
         found = lint.lint_spec(given, where, engine, tools, text=text)
-        if found:
-            seen.notes.extend(lint.report(found).splitlines())
+        against = lint.refused(found, allow)
+        if against:
+            seen.problems.extend(lint.report(against).splitlines())
+            seen.problems.append(f"Nothing of {where} is run. Where it is meant, name the rules in rollout_migrations.allow.")
+        seen.notes.extend(lint.report(one for one in found if one not in against).splitlines())
+        looked = True
+    if framework.get("framework") == "sql":
+        looked = _look_at_sql(seen, str(tree), str(framework.get("directory") or directory), engine, tools) or looked
+    missing = tools.missing(engine) if looked else []
+    if missing:
+        seen.notes.append(f"database: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed on the controller, and would see more")
     return seen
+
+
+def _look_at_sql(seen: Seen, tree: str, directory: str, engine: str, tools: lint.Tools) -> bool:
+    """Note what speaks against a directory of SQL. The host refuses: it knows what has begun and is past judging. Returns whether there was anything."""
+    place = os.path.join(tree, directory)
+    if not os.path.isdir(place) or not any(name.endswith(".sql") for name in os.listdir(place)):
+        return False
+    try:
+        found = lint.lint_directory(place, engine, tools)
+    except SeamlessError as exc:
+        seen.problems.append(str(exc).replace(os.path.join(tree, ""), ""))
+        return False
+    seen.notes.extend(lint.report(dataclasses.replace(one, file=os.path.relpath(one.file, tree)) for one in found).splitlines())
+    return True

@@ -187,6 +187,7 @@ def _rename_column(words: Words) -> t.Iterator[Case]:
         ),
         Key("pair", (key, "line")), _text_shape(words, table, old), _text_shape(words, table, new), (f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}",),
     )
+    yield _own_trigger(words)
     if words.pg:
         yield _serial(
             words, "app.users", "name text NOT NULL UNIQUE", case="rename_column-other_schema_unique",
@@ -194,6 +195,27 @@ def _rename_column(words: Words) -> t.Iterator[Case]:
             old=_unique_shape("app.users", "name"), new=_unique_shape("app.users", "full_name"),
             after=("ALTER TABLE app.users RENAME COLUMN name TO full_name",),
         )
+
+
+def _own_trigger(words: Words) -> Case:
+    """A trigger that the users had before fires beside ours, on the same rows: what it makes (twice n) must come out as without us."""
+    def shape(column: str) -> Shape:
+        def decode(row: Values) -> int:
+            return same(text("Zoë ", row[0]), number(row[1]), number(decimal.Decimal(row[2]) / 2))
+
+        bump = f"{column} = {words.follows(column, 'Zoë ')}, n = @n + 1"
+        return Shape("users", (column, "n", "twice"), lambda n: (f"Zoë {n}", n, 0), decode, bump)
+
+    if words.pg:
+        body = "CREATE FUNCTION twice() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN NEW.twice := NEW.n * 2; RETURN NEW; END $f$"
+        triggers = [body, "CREATE TRIGGER zz_twice BEFORE INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION twice()"]
+    else:
+        triggers = [f"CREATE TRIGGER zz_twice_{event[0]} BEFORE {event} ON users FOR EACH ROW SET NEW.twice = NEW.n * 2" for event in ("INSERT", "UPDATE")]
+    return _serial(
+        words, "users", f"name {words.text} NOT NULL, n bigint NOT NULL, twice bigint NOT NULL", *triggers, case="rename_column-own_trigger",
+        operations=({"rename_column": {"table": "users", "from": "name", "to": "full_name"}},), old=shape("name"), new=shape("full_name"),
+        after=("ALTER TABLE users RENAME COLUMN name TO full_name",),
+    )
 
 
 def _unique_shape(table: str, column: str) -> Shape:

@@ -14,6 +14,9 @@ import threading
 import time
 import typing as t
 
+import psycopg
+import pymysql
+
 from database.cases import Case
 from database.clients import Clients
 from database.protocol import Broken, Engine, prepare
@@ -78,7 +81,8 @@ def idle(place: Place, case: Case) -> contextlib.AbstractContextManager[threadin
         session.run("BEGIN")
         session.rows(f"SELECT * FROM {case.old.table} LIMIT 1")
         time.sleep(SECONDS)
-        session.run("ROLLBACK")
+        with contextlib.suppress(psycopg.OperationalError, pymysql.err.Error):  # it may have been ended
+            session.run("ROLLBACK")
 
     return _beside(place, "console", wait)
 

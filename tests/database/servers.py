@@ -137,11 +137,17 @@ class Place(t.NamedTuple):
 
 
 class Servers(Fleet):
-    """Both servers, or those of *engines*, on one container host; beside it *web* hosts of an application and *lb* balancers."""
+    """Both servers, or those of *engines*, on one container host; beside it *web* hosts of an application and *lb* balancers.
 
-    def __init__(self, engines: t.Sequence[str] = ENGINES, *, prefix: str | None = None, web: int = 0, lb: int = 0) -> None:
+    *more* are further lines of an engine's configuration.
+    """
+
+    def __init__(
+        self, engines: t.Sequence[str] = ENGINES, *, prefix: str | None = None, web: int = 0, lb: int = 0, more: t.Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(web=web, lb=lb, db=1, prefix=prefix)
         self.engines = engines
+        self.more = dict(more or {})
 
     def up(self) -> None:
         super().up()
@@ -150,12 +156,12 @@ class Servers(Fleet):
 
     def start_server(self, engine: str) -> None:
         if engine == POSTGRESQL:
-            self.put(HOST, "/etc/postgresql/15/main/conf.d/ground.conf", POSTGRESQL_CONF)
+            self.put(HOST, "/etc/postgresql/15/main/conf.d/ground.conf", POSTGRESQL_CONF + self.more.get(engine, ""))
             self.shell(HOST, "cat >> /etc/postgresql/15/main/pg_hba.conf", data=b"host all all 0.0.0.0/0 scram-sha-256\n")
             unit, client = "postgresql@15-main", "su postgres -c 'psql -qX -v ON_ERROR_STOP=1'"
             sql = f"CREATE ROLE root SUPERUSER LOGIN PASSWORD '{PASSWORD}'; CREATE DATABASE root;"
         else:
-            self.put(HOST, "/etc/mysql/mariadb.conf.d/99-ground.cnf", MARIADB_CONF)
+            self.put(HOST, "/etc/mysql/mariadb.conf.d/99-ground.cnf", MARIADB_CONF + self.more.get(engine, ""))
             self.put(HOST, "/etc/systemd/system/mariadb.service.d/container.conf", UNIT)
             unit, client = "mariadb", "mariadb"
             sql = f"CREATE USER root@'%' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION; CREATE DATABASE root;"

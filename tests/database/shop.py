@@ -9,7 +9,7 @@
         shop.prepare()
         shop.rollout("1.0")
 
-For a fleet that another process started: ``python shop.py prepare --prefix NAME --web 2 --lb 1``, and ``check --keys FILE`` at the end.
+For a fleet that another process started: ``python shop.py prepare --prefix NAME --web 2 --lb 1``, and ``check --keys FILE --shape new`` at the end.
 """
 
 from __future__ import annotations
@@ -49,9 +49,17 @@ class Shop(Site):
 
     def prepare(self) -> None:
         super().prepare()
+        self.create()
+        self.point()
+
+    def create(self) -> None:
+        """Make the database as releases 1.x know it."""
         self.place = self.fleet.make(self.place.engine, "shop")
         with self.place.connect("owner") as session:
             self._create(session)
+
+    def point(self) -> None:
+        """Have the servers use this database from their next start on."""
         values = {"engine": self.place.engine, "host": self.place.host, "name": self.place.database, "user": self.place.user("app"), "password": PASSWORD}
         for host in self.fleet.web:
             self.fleet.put(host, "/etc/systemd/system/shop.service.d/database.conf", DROP_IN.format(**values))
@@ -106,14 +114,14 @@ class Shop(Site):
     def connect(self, name: str = "tests") -> Session:
         return self.place.connect("root", name=name)
 
-    def state(self) -> str:
-        """Return the state of the migration by the ledger, or an empty string."""
+    def state(self, name: str = MIGRATION) -> str:
+        """Return the state of a migration by the ledger, or an empty string."""
         table = "seamless_rollout.migration" if self.place.engine == POSTGRESQL else "seamless_rollout_migration"
         with self.connect() as session:
             there = "SELECT to_regclass('seamless_rollout.migration')" if self.place.engine == POSTGRESQL else f"SHOW TABLES LIKE '{table}'"
             if session.value(there) is None:
                 return ""
-            return str(session.value(f"SELECT state FROM {table} WHERE name = '{MIGRATION}'") or "")
+            return str(session.value(f"SELECT state FROM {table} WHERE name = '{name}'") or "")
 
     def write_as_old_code(self, name: str) -> None:
         """Write one row as a program that nobody remembers does."""
@@ -165,6 +173,7 @@ def main() -> None:
     parser.add_argument("--prefix", required=True)
     parser.add_argument("--web", type=int, default=2)
     parser.add_argument("--lb", type=int, default=1)
+    parser.add_argument("--shape", choices=["old", "new"], help="the one shape that is there")
     parser.add_argument("--keys", help="file with the keys that were acknowledged, a line each")
     arguments = parser.parse_args()
     servers = Servers([POSTGRESQL], prefix=arguments.prefix, web=arguments.web, lb=arguments.lb)
@@ -177,6 +186,9 @@ def main() -> None:
     with open(arguments.keys, encoding="utf-8") as file:
         keys = file.read().split()
     found = shop.troubles(keys)
+    if arguments.shape:
+        wanted = {table: [shapes[arguments.shape == "new"]] for table, shapes in TABLES.items()}
+        found += [f"{table} has the shapes {shop.shapes(table)}, not {shapes}" for table, shapes in wanted.items() if shop.shapes(table) != shapes]
     print("\n".join(found) or f"{len(keys)} rows that were acknowledged are all there, in each shape that is")
     sys.exit(1 if found or not keys else 0)
 

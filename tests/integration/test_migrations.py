@@ -19,22 +19,26 @@ import time
 import typing as t
 
 import pytest
-from database.servers import HOST, PASSWORD, POSTGRESQL, Servers
-from database.shop import MIGRATION, Shop
+import yaml
+from database.servers import HOST, MARIADB, PASSWORD, POSTGRESQL, Servers
+from database.shop import MIGRATION, PROGRAM, Shop
 from fleet.fleet import Played
 from fleet.load import Load
 
 PAUSE = "/run/shop-pause"
+SAME_RUN, BY_HAND = "2026_11_25_02_names", "2026_11_25_03_notes"
 # Clients still reach the host, the controller does not.
 NO_SSH = b"table inet cut { chain input { type filter hook input priority 0; tcp dport 22 drop; }; }\n"
 BAD = {"operations": [{"rename_column": {"table": "users", "from": "nmae", "to": "full_name"}}], "app": "shop", "release": "2.0"}
+# Sessions of MariaDB tell their release by this only.
+TELLING = {MARIADB: "performance_schema = ON\n"}
 LATER = '{app: shop, release: "2.0", operations: [{add_column: {table: visits, column: seen, type: integer}}]}'
 
 
 @pytest.fixture(scope="module")
 def shop() -> t.Iterator[Shop]:
     """Three web servers behind a balancer, a database, and release 1.0 on all of them."""
-    with Servers([POSTGRESQL], web=3, lb=1) as servers:
+    with Servers([POSTGRESQL, MARIADB], web=3, lb=1, more=TELLING) as servers:
         made = Shop(servers)
         made.prepare()
         for release in ("1.0", "2.0"):
@@ -94,7 +98,11 @@ def test_old_and_new_code_run_side_by_side_through_crash_rollback_and_another_tr
         until(lambda: shop.state() == "backfilling", log)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        told = roll(shop, "2.0", playbook="status")
+        assert re.search(rf"{MIGRATION}: backfilling, \d+(?: of \d+)? rows, waits: the pause file {PAUSE} is there", said(told)), told.text
         shop.fleet.shell(HOST, f"rm {PAUSE}")
+        # What runs on the database host ends by itself, with nobody there.
+        until(lambda: shop.state() == "backfilled", log)
         assert set(shop.releases().values()) == {"1.0"} and shop.all_up()
 
         # The same command goes on, as far as the canary.
@@ -178,6 +186,111 @@ def test_the_contract_raises_the_floor_and_is_undone_as_long_as_the_old_shape_is
         gone = roll(shop, "1.0", playbook="abort_migration", abort=MIGRATION)
         assert gone.code == 0 and shop.state() == "aborted", gone.text
         assert shop.shapes("users") == shop.shapes("people") == [("name",)]
+
+
+def test_the_same_on_mariadb(shop: Shop) -> None:
+    on_mariadb = Shop(shop.fleet, MARIADB)
+    on_mariadb.create()
+    owner = on_mariadb.place.user("owner")
+    with on_mariadb.connect() as session:
+        session.script(f"GRANT PROCESS ON *.* TO {owner}@'%'", f"GRANT SELECT ON performance_schema.* TO {owner}@'%'")
+    restarted(on_mariadb)
+    with load_on(on_mariadb):
+        first = roll(on_mariadb, "2.0")
+        assert first.code == 0 and set(shop.releases().values()) == {"2.0"} and on_mariadb.state() == "backfilled", first.text
+        assert "Until the contract new columns are INVISIBLE: new code must name full_name" in said(first), "what somebody should know is shown"
+        assert len(on_mariadb.shapes("users")) == len(on_mariadb.shapes("people")) == 2
+
+        with on_mariadb.place.connect("app", name="shop@1.0"), cron(on_mariadb):
+            shut = roll(on_mariadb, "2.0", playbook="contract")
+        assert shut.code != 0 and re.search(r"E2: session of release 1\.0: shop@1\.0 \(session \d+, user shop_app, from [\d.]+\)", said(shut)), shut.text
+        named = r"E3: something still writes the old shape \(.*connected then, and not of a release that carries it: .*nightly-report"
+        assert re.search(named, said(shut)), shut.text
+        assert on_mariadb.state() == "backfilled"
+
+        contracted = roll(on_mariadb, "2.0", playbook="contract")
+        if contracted.code != 0:
+            assert "E3: something still writes the old shape" in said(contracted), contracted.text
+            contracted = roll(on_mariadb, "2.0", playbook="contract")
+        assert contracted.code == 0 and on_mariadb.state() == "quarantined", contracted.text
+        assert "could not see well" not in said(contracted), "whoever may see everything sees well"
+        assert on_mariadb.shapes("users") == [("full_name",)] and on_mariadb.shapes("people") == [("first", "last")]
+
+        restored = roll(on_mariadb, "2.0", playbook="restore", restore=MIGRATION)
+        assert restored.code == 0 and on_mariadb.state() == "backfilled", restored.text
+        back = roll(on_mariadb, "", playbook="rollback", to="1.0")
+        assert back.code == 0 and set(shop.releases().values()) == {"1.0"}, back.text
+
+
+def test_what_goes_in_the_same_run_what_goes_by_hand_and_what_a_command_migrates(shop: Shop) -> None:
+    with open(os.path.join(PROGRAM, "migrations", f"{MIGRATION}.yml"), encoding="utf-8") as file:
+        names = yaml.safe_load(file)
+    rename = {"rename_column": {"table": "notes", "from": "body", "to": "text"}}
+    notes = {"app": "shop", "release": "3.0", "operations": [rename], "contract": {"when": "manual"}}
+    files = {f"{SAME_RUN}.yml": json.dumps({**names, "release": "3.0", "contract": {"when": "same_run"}}), f"{BY_HAND}.yml": json.dumps(notes)}
+    for release in ("3.0", "4.0"):
+        shop.build(release, migrations=files)
+    restarted(shop)
+    with shop.place.connect("owner") as session:
+        session.script("CREATE TABLE notes (id int PRIMARY KEY, body text)", "INSERT INTO notes SELECT n, 'note' FROM generate_series(1, 10) n")
+        session.run("CREATE TABLE phases (phase text)")
+    with load_on(shop):
+        three = roll(shop, "3.0")
+        assert three.code == 0 and set(shop.releases().values()) == {"3.0"}, three.text
+        assert "Old code that runs SELECT * as a prepared statement" in said(three), "what somebody should know is shown"
+        assert (shop.state(SAME_RUN), shop.state(BY_HAND)) == ("quarantined", "backfilled"), three.text
+        assert shop.shapes("users") == [("full_name",)]
+
+        # The next release has a command migrate as well, before the first host is drained and once.
+        by_command = {"database": {"login_host": shop.place.host, "framework": commands(shop)}}
+        part = roll(shop, "4.0", "--limit", "web1,web2", batch=[2], canary=0, **by_command)
+        assert part.code == 0 and shop.releases() == {"web1": "4.0", "web2": "4.0", "web3": "3.0"}, part.text
+        assert phases(shop) == ["expand"] and shop.state(BY_HAND) == "backfilled", "what goes by hand stays"
+        assert part.text.index("Run the framework's migrations: expand") < part.text.index("Take the host out of rotation")
+        early = roll(shop, "4.0", playbook="contract", **by_command)
+        assert early.code != 0 and "E1: web3 runs release 3.0, which does not carry the code of release 4.0" in said(early), early.text
+        assert phases(shop) == ["expand"] and shop.state(SAME_RUN) == "quarantined", "its time has not come"
+        four = roll(shop, "4.0", **by_command)
+        assert four.code == 0 and set(shop.releases().values()) == {"4.0"}, four.text
+        assert phases(shop) == ["expand"]
+
+        assert shop.state(BY_HAND) == "quarantined", "the playbook has taken it, which every host knows"
+        with shop.connect() as session:
+            session.run("UPDATE seamless_rollout.migration SET drop_after = now() - interval '1 second'")
+        last = roll(shop, "4.0", playbook="contract", **by_command)
+        assert last.code == 0 and (shop.state(SAME_RUN), shop.state(BY_HAND)) == ("contracted", "contracted"), last.text
+        assert phases(shop) == ["expand", "contract"]
+        with shop.connect() as session:
+            assert session.value("SELECT count(*) FROM information_schema.columns WHERE column_name LIKE 'seamless%'") == 0
+        again = roll(shop, "4.0", playbook="contract", **by_command)
+        assert again.code == 0 and phases(shop) == ["expand", "contract"], again.text
+
+
+def commands(shop: Shop) -> dict[str, t.Any]:
+    """Return how a program of one's own migrates: what it has done is in a table."""
+    psql = f"psql -X -q -A -t -h {shop.place.host} -U {shop.place.user('owner')} -d {shop.place.database} -c"
+    done = "INSERT INTO phases VALUES ('$SEAMLESS_PHASE')"
+    return {
+        "framework": "command", "expand_cmd": f'{psql} "{done}"', "contract_cmd": f'{psql} "{done}"', "secret_environment": {"PGPASSWORD": PASSWORD},
+        "status_cmd": f"{psql} \"SELECT 'names' WHERE NOT EXISTS (SELECT FROM phases WHERE phase = '$SEAMLESS_PHASE')\"",
+    }
+
+
+def phases(shop: Shop) -> list[str]:
+    with shop.connect() as session:
+        return [str(row[0]) for row in session.rows("SELECT phase FROM phases")]
+
+
+def restarted(shop: Shop) -> None:
+    """Have the servers use the database of *shop*, in a moment in which nobody uses them."""
+    shop.point()
+    for host in shop.fleet.web:
+        shop.fleet.shell(host, "systemctl restart shop && curl -sf -o /dev/null --retry 40 --retry-connrefused --retry-delay 1 http://127.0.0.1:8000/health")
+    time.sleep(1.5)  # until the balancer has seen them down, if it has
+    deadline = time.monotonic() + 30
+    while not shop.all_up():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def read(path: str) -> str:

@@ -37,8 +37,8 @@ _FROM = "k.TABLE_SCHEMA = %s AND k.TABLE_NAME = %s AND k.REFERENCED_TABLE_NAME I
 _TO = "k.REFERENCED_TABLE_SCHEMA = %s AND k.REFERENCED_TABLE_NAME = %s"
 
 _TRIGGERS = """
-SELECT TRIGGER_NAME, ACTION_STATEMENT FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = %s AND EVENT_OBJECT_TABLE = %s
-  AND TRIGGER_NAME NOT LIKE 'seamless!_%%' ESCAPE '!' ORDER BY ACTION_TIMING DESC, EVENT_MANIPULATION, ACTION_ORDER"""
+SELECT TRIGGER_NAME, ACTION_STATEMENT, TRIGGER_NAME LIKE 'seamless!_%%' ESCAPE '!' FROM information_schema.TRIGGERS
+WHERE EVENT_OBJECT_SCHEMA = %s AND EVENT_OBJECT_TABLE = %s ORDER BY ACTION_TIMING DESC, EVENT_MANIPULATION, ACTION_ORDER"""
 
 # A view's text names its tables and columns in full, quoted. In MySQL CHECK_CONSTRAINTS does not say whose they are, but a name is there once in a database.
 _VIEWS = "SELECT TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS WHERE instr(VIEW_DEFINITION, %s) > 0 ORDER BY 1, 2"
@@ -72,7 +72,8 @@ def read_table(db: Database, name: Name) -> Table | None:
     schema, table, kind, rows, size = found[0]
     at = (schema, table)
     columns = tuple(_column(db, row) for row in db.rows(_COLUMNS, at))
-    triggers = [(str(trigger), str(body)) for trigger, body in db.rows(_TRIGGERS, at)]
+    every = db.rows(_TRIGGERS, at)
+    triggers = [(str(trigger), str(body)) for trigger, body, ours in every if not ours]
     partitions = db.rows(_PARTITIONS, at)
     versioning = (Dependent("system versioning", table),) if kind == "SYSTEM VERSIONED" else ()
     return Table(
@@ -83,6 +84,7 @@ def read_table(db: Database, name: Name) -> Table | None:
         referenced_by=_foreign_keys(db.rows(_FOREIGN_KEYS.format(where=_TO), at)),
         dependents=tuple(_dependents(db, Name(schema, table), columns, triggers, partitions)) + versioning,
         triggers=tuple(trigger for trigger, dummy in triggers),
+        our_triggers=tuple(str(trigger) for trigger, dummy, ours in every if ours),
         sequences=tuple(Name(*sequence) for column in columns for sequence in re.findall(r"nextval\(`([^`]+)`\.`([^`]+)`\)", column.default or "")),
         rows=int(rows),
         bytes=int(size),

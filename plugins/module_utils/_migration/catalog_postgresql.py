@@ -103,7 +103,7 @@ _PUBLICATIONS_15 = """SELECT 'publication', p.pubname, r.prrelid, k.attnum, NULL
   SELECT 'publication', p.pubname, c.oid, NULL, NULL
   FROM pg_publication_namespace m JOIN pg_publication p ON p.oid = m.pnpubid JOIN pg_class c ON c.relnamespace = m.pnnspid AND c.relkind IN ('r', 'p')"""
 
-_TRIGGERS = """SELECT tgname FROM pg_trigger WHERE tgrelid = %s AND NOT tgisinternal AND tgname !~ '^~?seamless_' ORDER BY tgname COLLATE "C" """
+_TRIGGERS = """SELECT tgname, tgname ~ '^~?seamless_' FROM pg_trigger WHERE tgrelid = %s AND NOT tgisinternal ORDER BY tgname COLLATE "C" """
 
 _SEQUENCES = """
 SELECT n.nspname, s.relname FROM pg_depend d JOIN pg_class s ON s.oid = d.objid JOIN pg_namespace n ON n.oid = s.relnamespace
@@ -124,6 +124,7 @@ def read_table(db: Database, name: Name) -> Table | None:
     if not found:
         return None
     oid, schema, relation, kind, dummy, rows, size = found[0]
+    triggers = db.rows(_TRIGGERS, (oid,))
     keys = [(_foreign_key(row), row[9], row[10]) for row in db.rows(_FOREIGN_KEYS, (oid,))]
     return Table(
         name=Name(schema, relation),
@@ -132,7 +133,8 @@ def read_table(db: Database, name: Name) -> Table | None:
         foreign_keys=tuple(key for key, source, dummy in keys if source == oid),
         referenced_by=tuple(key for key, dummy, target in keys if target == oid),
         dependents=_dependents(db, oid),
-        triggers=tuple(str(trigger) for (trigger,) in db.rows(_TRIGGERS, (oid,))),
+        triggers=tuple(str(trigger) for trigger, ours in triggers if not ours),
+        our_triggers=tuple(str(trigger) for trigger, ours in triggers if ours),
         sequences=tuple(Name(*row) for row in db.rows(_SEQUENCES, (oid,))),
         rows=int(rows),
         bytes=int(size),

@@ -77,5 +77,5 @@ def catalog(tables: t.Iterable[Table]) -> str:
             lines.append(f"  foreign key {key.name} ({', '.join(key.columns)}) to {key.target} ({', '.join(key.target_columns)})")
         for other in sorted(table.dependents, key=lambda other: (other.kind, other.name)):
             lines.append(f"  {other.kind} {other.name}")
-        lines += [f"  trigger {name}" for name in table.triggers]
+        lines += [f"  trigger {name}" for name in (*table.triggers, *table.our_triggers)]
     return "\n".join(lines) + "\n" if lines else ""

@@ -21,7 +21,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.connec
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.database import Database
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger import GATE_TTL, Ledger
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger_records import Migration
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Name, Plan, Table
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import POSTGRESQL, Name, Plan, Table
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.planner import planned
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.runner import ASKED, PURPOSE_OF, Permission, Runner
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.spec import Spec
@@ -38,10 +38,13 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "gate_ttl": {"type": "float", "default": GATE_TTL},
     "force_contract_reason": {"type": "str", "default": ""},
     "force_abort_reason": {"type": "str", "default": ""},
+    "paused_by": {"type": "str"},
     "lock_deadline": {"type": "float", "default": 60.0},
     "verify_window": {"type": "float", "default": 1.0},
     "rollout_id": {"type": "str", "default": ""},
 }
+
+MOST_OF_WHO = 255  # characters of paused_by that the ledger keeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +74,8 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     with opened(params) as db:
         preflight.refuse_pooler(db)
         preflight.refuse_stranger(db)
+        if params["paused_by"] is not None:
+            return _paused(db, app, name, params, check_mode=check_mode)
         if check_mode or params["state"] == "planned":
             return _told(db, given, app, name, params)
         task = _prepared(db, given, app, name, params["state"])
@@ -89,6 +94,12 @@ def _given(params: t.Mapping[str, t.Any]) -> Spec | None:
             raise SeamlessError("Neither src nor spec is set: give the migration's file in src, or app and name of one that has begun.")
         return None
     given = specs.parse(params["spec"], params["name"] or str(params["spec"].get("name") or ""))
+    limits = params["spec"].get("limits") or {}
+    if params["engine"] != POSTGRESQL and limits.get("max_lag") is not None:
+        raise SeamlessError(
+            f"limits.max_lag is {limits['max_lag']}, and a primary of MariaDB or MySQL does not know how far its replicas are behind: leave it out, and give a "
+            "throttle_query that returns more than 0 while they lag (from a heartbeat table, say), or have what watches them make the pause_file."
+        )
     if params["app"] and params["app"] != given.app:
         raise SeamlessError(f"app is {params['app']}, and migration {given.name} is of {given.app}: leave app out, or give the right file.")
     return given
@@ -151,6 +162,24 @@ def _told(db: Database, given: Spec | None, app: str, name: str, params: t.Mappi
     return result
 
 
+def _paused(db: Database, app: str, name: str, params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
+    """Have the backfills of a migration wait, or go on. It takes no lock: who runs it has that."""
+    if params["state"] != "planned":
+        raise SeamlessError(f"paused_by is set, and state is {params['state']}: pause in a task of its own, without state.")
+    ledger, who = Ledger(db), params["paused_by"].strip()[:MOST_OF_WHO] or None
+    migration = ledger.migration(app, name)
+    if migration is None or migration.state in states.FINAL:
+        where = f"is {migration.state}" if migration else "has not begun"
+        raise SeamlessError(f"Migration {name} of {app} {where}, so nothing of it can wait: leave paused_by out.")
+    changed = migration.paused_by != who
+    if changed and not check_mode:
+        with db.transaction():
+            ledger.pause(migration.id, who)
+            ledger.event(migration.id, params["rollout_id"], "paused" if who else "unpaused", {"by": who or migration.paused_by})
+    task = Task(specs.stored(migration.spec), migration.plans, {}, migration, ())
+    return {**_result(db, task), "changed": changed, "paused_by": who}
+
+
 def _run(db: Database, given: Spec | None, app: str, name: str, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Do what is to be done, under the lock: the state is read anew, since another run may have gone on meanwhile."""
     ledger = Ledger(db)
@@ -184,6 +213,8 @@ def _run(db: Database, given: Spec | None, app: str, name: str, params: t.Mappin
                 state=task.moves[0].begins,
                 run_id=run_id,
             )
+            if notices:
+                ledger.event(migration.id, run_id, "notices", {"notices": notices})
             runner.report.moved = True
         if migration is not None and task.moves:
             migration = runner.run(migration, task.moves, permission)

@@ -96,6 +96,7 @@ class Table:
     referenced_by: tuple[ForeignKey, ...] = ()  # to this table
     dependents: tuple[Dependent, ...] = ()
     triggers: tuple[str, ...] = ()  # the users' own, in the order in which they fire
+    our_triggers: tuple[str, ...] = ()
     sequences: tuple[Name, ...] = ()  # owned by its columns
     rows: int = 0  # the catalog's estimate
     bytes: int = 0

@@ -73,7 +73,7 @@ def examine(db: Database, spec: Spec, plans: t.Sequence[Plan], tables: t.Mapping
     _keys(db, plans, tables, found)
     _checks(db, spec, plans, found)
     _size(db, plans, tables, found)
-    found.warnings += [note for plan in plans for note in plan.notes]
+    found.warnings += dict.fromkeys(note for plan in plans for note in plan.notes)
     return found
 
 
@@ -158,7 +158,7 @@ def _long(found: Findings, sessions: t.Sequence[t.Sequence[t.Any]]) -> None:
         found.warnings.append(f"{len(sessions)} transactions are older than {LONG_TRANSACTION:g} seconds, and locks may have to wait for them: {told}.")
 
 
-def _postgresql(db: Database, dummy: Spec, plans: t.Sequence[Plan], tables: t.Mapping[Name, Table], found: Findings) -> None:
+def _postgresql(db: Database, spec: Spec, plans: t.Sequence[Plan], tables: t.Mapping[Name, Table], found: Findings) -> None:
     user, creates = db.rows(
         "SELECT current_user, has_database_privilege(current_database(), 'CREATE') AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = "
         "'seamless_rollout')"
@@ -186,10 +186,12 @@ def _postgresql(db: Database, dummy: Spec, plans: t.Sequence[Plan], tables: t.Ma
         (LONG_TRANSACTION,),
     )
     _long(found, sessions)
-    standbys = int(db.value("SELECT count(*) FROM pg_catalog.pg_stat_replication"))
-    found.facts["standbys"] = standbys
+    standbys, hidden = db.rows("SELECT count(*), count(*) FILTER (WHERE state IS NULL) FROM pg_catalog.pg_stat_replication")[0]
+    found.facts["standbys"] = int(standbys)
     if standbys:
         found.warnings.append(f"{standbys} standbys replay the short exclusive locks too, and may cancel queries that read there.")
+    if hidden and spec.limits.max_lag is not None:
+        found.warnings.append(f"User {user} may not see how far standbys are behind, so max_lag can't hold the backfill: GRANT pg_read_all_stats TO {user}.")
 
 
 def _mariadb(db: Database, spec: Spec, plans: t.Sequence[Plan], dummy: t.Mapping[Name, Table], found: Findings) -> None:
@@ -233,7 +235,9 @@ def _mariadb(db: Database, spec: Spec, plans: t.Sequence[Plan], dummy: t.Mapping
         return
     found.facts["standbys"] = replicas
     if replicas:
-        found.warnings.append(f"{replicas} replicas run the migration's statements one after another and lag meanwhile; max_lag can't see that from here.")
+        found.warnings.append(
+            f"{replicas} replicas run the migration's statements one after another and lag meanwhile; throttle_query or pause_file can hold the backfill then."
+        )
 
 
 def _granted(db: Database, grants: t.Sequence[str], right: str) -> bool:

@@ -23,13 +23,15 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.backfi
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.database import Database
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger import GATE_TTL, Ledger
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger_records import Migration
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Check, Fill, Name, Plan, Step, Table
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import POSTGRESQL, Check, Fill, Name, Plan, Step, Table
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.spec import Contract, Limits
 
 # Parts of a plan that take back what earlier ones did: the operations in the reverse order.
 BACKWARD = ("abort", "abort_backfill", "abort_validate", "restore", "reverse_backfill", "restore_validate")
 FILLS = ("backfill", "abort_backfill", "reverse_backfill")
 SAMPLES = 5
+# Rows that a backfill changed on PostgreSQL from which on somebody should know that their old versions are still there.
+VACUUM_DUE = 100_000
 # What the gate must have looked for before each of these moves.
 PURPOSE_OF = {states.QUARANTINE: "contract", states.DROP: "contract", states.ABORT: "abort"}
 # How migration_gate is asked for it, where that is not its default.
@@ -256,6 +258,11 @@ class Runner:
             )
         except SeamlessError as exc:
             raise _in(exc, f"{phase}, {name}") from exc
+        if self.db.engine == POSTGRESQL and record.rows_changed >= VACUUM_DUE:
+            self.report.notices.append(
+                f"The backfill of {fill.table} has left {record.rows_changed:,} old versions of rows, for which autovacuum comes when it finds the time: "
+                f"VACUUM (ANALYZE) {fill.table} is due in a quiet hour before that."
+            )
         self.report.fills.append(
             {
                 "phase": phase,

@@ -154,7 +154,7 @@ class Execution:
         more = f" ({len(against) - 1} more in findings)" if len(against) > 1 else ""
         why = f"{self.adapter.name} would run {', '.join(result['pending'][:5]) or 'what is pending'} in the phase {self.settings.phase}, which is refused: "
         split_up = f" Or split the migrations, with split: {' or '.join(one for one in self.adapter.splits if one != SPLIT_NONE)}." if whole else ""
-        message = f"{why}{first.rule}: {first.message}. {_sentence(first.what_would_do)}{more}{split_up}"
+        message = f"{why}{first.rule}: {first.message}. {sentence(first.what_would_do)}{more}{split_up}"
         raise SeamlessError(message, **{**result, "changed": False, "warnings": self.warnings})
 
     # -- running
@@ -216,7 +216,8 @@ class Execution:
         return SeamlessError(self.hide(str(exc)), **{key: self.hide(value) if isinstance(value, str) else value for key, value in exc.details.items()})
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Return *text* with a capital at its beginning."""
     return text[:1].upper() + text[1:]
 
 

@@ -17,11 +17,13 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import advisory
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters import sqldir
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.base import CONTRACT, EXPAND, Settings
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.execute import Execution, Limits
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.execute import Execution, Limits, sentence
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.registry import ADAPTERS, adapter_of
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.connection import CONNECTION_SPEC, opened
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.rules_base import ERROR, Finding
 
 SQL = "sql"
+SHOWN = 5  # findings in a refusal
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **CONNECTION_SPEC,
     "framework": {"type": "str", "choices": [*ADAPTERS, SQL], "required": True},
@@ -41,6 +43,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "contract_cmd": {"type": "raw"},
     "status_cmd": {"type": "raw"},
     "allow": {"type": "list", "elements": "str", "default": []},
+    "begun": {"type": "list", "elements": "str", "default": []},
     "lock_timeout_ms": {"type": "int", "default": 500},
     "lock_wait_total": {"type": "float", "default": 120.0},
     "lock_deadline": {"type": "float", "default": 60.0},
@@ -118,9 +121,23 @@ def _sql(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     if not params["release"]:
         raise SeamlessError("release is not set: with framework sql it is the first release that uses the new shape.")
     files = sqldir.read(params["directory"])
-    found = sqldir.findings(files, params["engine"])
     specs = sqldir.specs(files, params["engine"], params["app"], params["release"])
-    return {
+    found = [(name, path, one) for name, path, one in sqldir.findings(files, params["engine"]) if name not in params["begun"]]
+    result: dict[str, t.Any] = {
         "changed": False, "framework": SQL, "phase": "status", "specs": specs, "pending": [spec["name"] for spec in specs],
-        "findings": [{"file": path, **one._asdict()} for path, one in found],
+        "findings": [{"file": path, **one._asdict()} for dummy, path, one in found],
     }
+    against = [(name, path, one) for name, path, one in found if one.level == ERROR and one.rule not in params["allow"]]
+    result["warnings"] = [_told(path, one) for name, path, one in found if (name, path, one) not in against]
+    if against:
+        names = ", ".join(dict.fromkeys(item[0] for item in against))
+        told = " ".join(_told(path, one) for dummy, path, one in against[:SHOWN])
+        more = f" There are {len(against) - SHOWN} more in findings." if len(against) > SHOWN else ""
+        raise SeamlessError(
+            f"{names} would break running code or hold up clients, so nothing is run: {told}{more} Or name the rules in allow, where it is meant.", **result
+        )
+    return result
+
+
+def _told(path: str, one: Finding) -> str:
+    return f"{os.path.basename(path)}, line {one.line}: {one.rule}: {one.message}. {sentence(one.what_would_do)}"

@@ -77,12 +77,12 @@ def specs(files: t.Mapping[str, str], engine: str, app: str, release: str) -> li
     return [{"name": part.name, "app": app, "release": release, "operations": [{"sql": _operation(part, engine)}]} for part in parts(files, engine)]
 
 
-def findings(files: t.Mapping[str, str], engine: str) -> list[tuple[str, Finding]]:
-    """Return what the rules say of *files*, each with its path."""
+def findings(files: t.Mapping[str, str], engine: str) -> list[tuple[str, str, Finding]]:
+    """Return what the rules say of *files*, each with its migration and path."""
     found = []
     for part in parts(files, engine):
         for phase in PHASES:
-            found += [(part.files[phase], one) for one in judge(part.statements.get(phase, ()), engine, phase)]
+            found += [(part.name, part.files[phase], one) for one in judge(part.statements.get(phase, ()), engine, phase)]
     return found
 
 

@@ -20,8 +20,8 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.operat
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import Sync, counted
 
 PREPARED = (
-    "Old code that runs SELECT * as a prepared statement of the server gets an error once a connection (0A000, cached plan must not change result type) "
-    "when {table} gets a column: psycopg needs prepare_threshold=None, other drivers their own switch."
+    "Old code that runs SELECT * as a prepared statement of the server gets an error at every call (0A000, cached plan must not change result type) "
+    "from when {table} gets a column until it connects anew: psycopg needs prepare_threshold=None, other drivers their own switch."
 )
 
 COUNTED = "seamless_counted"

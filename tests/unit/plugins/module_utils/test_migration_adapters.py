@@ -15,7 +15,7 @@ import typing as t
 
 import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters import process
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters import process, run
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.base import Command, Settings
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.execute import Execution, Limits
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.adapters.registry import ADAPTERS, adapter_of
@@ -329,6 +329,27 @@ def test_any_command(release: Release) -> None:
         release.phase("contract", commands=commands)
     assert not release.phase("contract", commands={"expand_cmd": "true"})["changed"]
     assert release.execution("expand", commands=commands).status()["known"] is False
+
+
+def sql_directory(path: pathlib.Path, **more: t.Any) -> dict[str, t.Any]:
+    params: dict[str, t.Any] = {name: option.get("default") for name, option in run.ARGUMENT_SPEC.items()}
+    return run.run({**params, "framework": "sql", "directory": str(path), "phase": "status", "app": "shop", "release": "2.0", **more}, False)
+
+
+def test_a_directory_of_sql_is_refused_as_a_framework_is(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "001_people.expand.sql").write_text(ADD)
+    (tmp_path / "001_people.contract.sql").write_text(DROP)
+    assert [spec["name"] for spec in sql_directory(tmp_path)["specs"]] == ["001_people"]
+    (tmp_path / "002_name.expand.sql").write_text(f"-- too early\n{DROP};")
+    with pytest.raises(SeamlessError, match=r"002_name would break running code .*002_name.expand.sql, line 2: drop-column: .*in allow") as refused:
+        sql_directory(tmp_path)
+    assert "001_people" not in str(refused.value)
+    assert refused.value.details["findings"][0]["file"] == str(tmp_path / "002_name.expand.sql")
+    meant = sql_directory(tmp_path, allow=["drop-column"])
+    assert meant["pending"] == ["001_people", "002_name"]
+    assert any("002_name.expand.sql, line 2: drop-column" in line for line in meant["warnings"]), "it is allowed, and told all the same"
+    begun = sql_directory(tmp_path, begun=["002_name"])
+    assert len(begun["specs"]) == 2 and not begun["findings"], "what has begun can't be changed any more"
 
 
 def test_what_can_not_be_set() -> None:

@@ -11,6 +11,7 @@ import typing as t
 import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import described, migrate, preflight, runner
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import spec as specs
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger_records import FillRecord, Gate
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Check, Column, Fill, Index, Name, Plan, Step, Table
 
@@ -41,6 +42,80 @@ PLAN = Plan(
 def test_what_a_user_may_is_read_from_its_grants(grants: list[str], expected: bool) -> None:
     db = t.cast("t.Any", types.SimpleNamespace(default_schema="shop"))
     assert preflight._granted(db, grants, "TRIGGER") is expected
+
+
+class MariaDB:
+    """A server of MariaDB of which only the answers to preflight's questions are known."""
+
+    engine, default_schema = "mariadb", "shop"
+
+    def __init__(self, *, log_bin: int = 1, trusted: int = 1, binlog_format: str = "MIXED", wsrep: str = "OFF", replicas: int = 0) -> None:
+        self.log_bin, self.trusted, self.binlog_format, self.wsrep, self.replicas = log_bin, trusted, binlog_format, wsrep, replicas
+
+    def rows(self, sql: str, params: t.Sequence[t.Any] = ()) -> list[tuple[t.Any, ...]]:
+        if sql == "SHOW GRANTS":
+            return [("GRANT USAGE ON *.* TO `u`@`%`",), ("GRANT ALL PRIVILEGES ON `shop`.* TO `u`@`%`",)]
+        if "@@log_bin" in sql:
+            return [(self.log_bin, self.trusted)]
+        return [("wsrep_on", self.wsrep)] if "wsrep_on" in sql else []
+
+    def value(self, sql: str, params: t.Sequence[t.Any] = ()) -> t.Any:
+        return self.binlog_format if "binlog_format" in sql else self.replicas
+
+
+def found_on(server: MariaDB, **spec: t.Any) -> preflight.Findings:
+    given = specs.parse({"app": "shop", "release": "2", "operations": [{"drop_table": {"table": "t"}}], **spec}, "m")
+    plan = dataclasses.replace(PLAN, expand=(Step("trigger", ("CREATE TRIGGER a BEFORE INSERT ON users FOR EACH ROW SET NEW.b = NEW.a",)),))
+    found = preflight.Findings()
+    preflight._mariadb(t.cast("t.Any", server), given, [plan], {}, found)
+    return found
+
+
+def test_what_a_server_of_mariadb_is_refused_for() -> None:
+    assert not found_on(MariaDB()).problems
+    assert not found_on(MariaDB(log_bin=0, binlog_format="STATEMENT", trusted=0)).problems
+    (format_,) = found_on(MariaDB(binlog_format="STATEMENT")).problems
+    assert format_.startswith("binlog_format is STATEMENT, with which no row can be changed in READ COMMITTED")
+    assert "SET GLOBAL binlog_format = MIXED" in format_
+    (trusted,) = found_on(MariaDB(trusted=0)).problems
+    assert "triggers need SUPER or log_bin_trust_function_creators=1, and this user has neither" in trusted
+    (galera,) = found_on(MariaDB(wsrep="ON")).problems
+    assert "This is a Galera cluster" in galera and "acknowledge: [galera]" in galera
+    assert not found_on(MariaDB(wsrep="ON"), acknowledge=["galera"]).problems
+    (lag,) = found_on(MariaDB(replicas=2)).warnings
+    assert lag.startswith("2 replicas run the migration's statements one after another") and "throttle_query" in lag
+
+
+@pytest.mark.parametrize(("free", "problems"), [(None, 0), (300_000_000, 0), (100_000_000, 1)])
+def test_a_disk_that_a_backfill_would_fill_is_refused(monkeypatch: pytest.MonkeyPatch, free: int | None, problems: int) -> None:
+    monkeypatch.setattr(preflight, "_free", lambda db: free)
+    found = preflight.Findings()
+    preflight._size(t.cast("t.Any", None), [PLAN], {USERS: dataclasses.replace(TABLE, bytes=50_000_000)}, found)
+    assert (len(found.problems), found.facts["disk_estimate"], found.facts["disk_free"]) == (problems, 100_000_000, free)
+    if problems:
+        assert found.problems[0].startswith("The backfill writes about 100 MB to the server's disk, and 100 MB are free there: free some")
+
+
+class PostgreSQL:
+    """A server of PostgreSQL with two standbys, whose details the user may not see when *hidden*."""
+
+    def __init__(self, hidden: int) -> None:
+        self.hidden = hidden
+
+    def rows(self, sql: str, params: t.Sequence[t.Any] = ()) -> list[tuple[t.Any, ...]]:
+        return [("shop_owner", True)] if "has_database_privilege" in sql else [(2, self.hidden)] if "pg_stat_replication" in sql else []
+
+    def value(self, sql: str, params: t.Sequence[t.Any] = ()) -> t.Any:
+        return True
+
+
+@pytest.mark.parametrize(("hidden", "limits", "told"), [(0, {}, False), (2, {}, True), (2, {"max_lag": None}, False)])
+def test_a_user_who_can_not_see_the_lag_of_standbys_is_told(hidden: int, limits: dict[str, t.Any], told: bool) -> None:
+    given = specs.parse({"app": "shop", "release": "2", "operations": [{"drop_table": {"table": "t"}}], "limits": limits}, "m")
+    found = preflight.Findings()
+    preflight._postgresql(t.cast("t.Any", PostgreSQL(hidden)), given, [], {}, found)
+    assert found.warnings[0].startswith("2 standbys replay")
+    assert any("max_lag can't hold the backfill: GRANT pg_read_all_stats TO shop_owner" in text for text in found.warnings) is told
 
 
 def test_all_problems_are_told_at_once() -> None:

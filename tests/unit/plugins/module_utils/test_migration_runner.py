@@ -219,6 +219,14 @@ def test_what_happened_is_reported() -> None:
     ]  # fmt: skip
     assert report.rows == 6
     assert report.moved
+    assert not report.notices
+
+
+def test_a_large_backfill_says_that_vacuum_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "VACUUM_DUE", 3)
+    assert [notice.partition(", for")[0] for notice in take(World(), "backfilled").report.notices] == [
+        f"The backfill of public.{table} has left 3 old versions of rows" for table in ("users", "orders")
+    ]
 
 
 TOURS = (

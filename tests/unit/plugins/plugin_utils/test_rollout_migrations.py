@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import types
 import typing as t
 
 import pytest
@@ -17,6 +18,8 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Le
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import read_settings
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
+# Tools that have nothing to say.
+ALL_TOOLS = _migration_lint.Tools("/bin/echo", types.SimpleNamespace(parse=lambda *args, **more: None))
 RIGHT = {"engine": "postgresql", "host": "db1", "login_db": "shop"}
 
 
@@ -80,16 +83,15 @@ def test_the_framework_options_are_those_that_the_role_hands_on() -> None:
 def tree(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """A release on the controller; what it carries are the files that a test puts there."""
     monkeypatch.setattr(_source, "carried", lambda *args: sorted(path.stem for path in (tmp_path / "migrations").iterdir()))
-    monkeypatch.setattr(_migration_lint, "installed", lambda *args: None)
-    monkeypatch.setattr(_migration_lint, "lint_spec", lambda *args, **more: [])
+    monkeypatch.setattr(_migration_lint, "installed", lambda *args: ALL_TOOLS)
     (tmp_path / "migrations").mkdir()
     return tmp_path
 
 
-def look(tree: pathlib.Path, **files: str) -> _migrations.Seen:
+def look(tree: pathlib.Path, settings: dict[str, t.Any] | None = None, **files: str) -> _migrations.Seen:
     for name, text in files.items():
         (tree / "migrations" / f"{name}.yml").write_text(text, encoding="utf-8")
-    return _migrations.look(RIGHT, app="shop", state_dir="/nowhere", resolved={"tree": str(tree), "digest": "d"})
+    return _migrations.look({**RIGHT, **(settings or {})}, app="shop", state_dir="/nowhere", resolved={"tree": str(tree), "digest": "d"})
 
 
 def test_the_plan_tells_what_a_release_does_to_the_database(tree: pathlib.Path) -> None:
@@ -104,6 +106,38 @@ def test_migrations_that_can_not_work_refuse_the_release(tree: pathlib.Path) -> 
     assert seen.problems[0] == "migrations/m1.yml: app is 'shoop', and this rollout is of 'shop': correct one of them."
     assert seen.problems[1].startswith("migrations/m2.yml: ")
     assert 'release: "1.10"' in seen.problems[2]
+
+
+def own(*statements: str) -> str:
+    return yaml.safe_dump({"app": "shop", "release": "2.0", "operations": [{"sql": {"expand": [*statements]}}]})
+
+
+def test_the_plan_tells_what_the_linter_says_and_what_would_tell_more(tree: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_migration_lint, "installed", lambda *args: _migration_lint.NO_TOOLS)
+    seen = look(tree, m1=own("CREATE TRIGGER x BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION f()"), m2=own("SELECT 1"))
+    assert not seen.problems
+    assert seen.notes[1].startswith("migrations/m1.yml:5: warning: create-trigger: a trigger changes what the writes of old code do. Would do: make sure")
+    assert seen.notes[3:] == ["database: squawk-cli and sqlglot are not installed on the controller, and would see more"]
+
+
+def test_what_the_linter_refuses_refuses_the_release_unless_it_is_allowed(tree: pathlib.Path) -> None:
+    seen = look(tree, m1=own("ALTER TABLE users DROP COLUMN name"))
+    assert seen.problems[0].startswith("migrations/m1.yml:5: error: drop-column: ")
+    assert seen.problems[1] == "Nothing of migrations/m1.yml is run. Where it is meant, name the rules in rollout_migrations.allow."
+    meant = look(tree, {"allow": ["drop-column"]})
+    assert not meant.problems and "drop-column" in meant.notes[1]
+
+
+def test_the_plan_tells_what_the_linter_says_of_files_of_sql(tree: pathlib.Path) -> None:
+    settings = {"framework": {"framework": "sql", "directory": "sql"}}
+    (tree / "sql").mkdir()
+    assert look(tree, settings) == _migrations.Seen([], []), "a release that has none"
+    (tree / "sql" / "001_name.expand.sql").write_text("SELECT 1;\nALTER TABLE users DROP COLUMN name")
+    seen = look(tree, settings)
+    assert not seen.problems, "the host refuses: it knows what has begun"
+    assert seen.notes[0].startswith("sql/001_name.expand.sql:2: error: drop-column: ")
+    (tree / "sql" / "names.sql").write_text("SELECT 1")
+    assert look(tree, settings).problems[0].startswith("sql/names.sql is no name of a migration")
 
 
 def test_what_hosts_fetch_by_themselves_is_read_there() -> None:

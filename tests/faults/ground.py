@@ -17,6 +17,7 @@ import urllib.request
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
 from fleet.fleet import ENGINE, REPO, STATE_FILE, Fleet, run
+from fleet.load import Sample
 from fleet.site import SERVER, UNIT, VARIABLES, Site
 
 WEB, FLOOR = 4, 2
@@ -60,6 +61,18 @@ time.strftime = lambda form, at=None: _strftime(form, time.localtime() if at is 
 """
 CLOCK_FILE = "/usr/lib/python3/dist-packages/clock_off"
 
+# What every rollout has to do once, before its hosts and after them: one line for each time that it ran.
+NOTE = "Note that it ran"
+ONCE = f"""\
+- name: {NOTE}
+  ansible.builtin.shell: echo "{{{{ rollout_release }}}}" >> "%s"
+  delegate_to: localhost
+  changed_when: true
+"""
+POINTS = ("before", "after")
+# How long a balancer may take to log a request that its client has given up.
+LOGGED_WITHIN = 25.0
+
 
 class Ground(Site):
     """A site of four hosts behind two balancers that goes from one good release to the next, one for each fault."""
@@ -77,6 +90,9 @@ class Ground(Site):
         # A lost host costs every task on it the time that SSH takes to notice.
         with open(self.fleet.inventory, "w", encoding="utf-8") as file:
             file.write(inventory.replace("ServerAliveInterval=2", "ServerAliveInterval=1").replace("ConnectTimeout=4", "ConnectTimeout=2"))
+        for point in POINTS:
+            with open(self._once(point, "yml"), "w", encoding="utf-8") as file:
+                file.write(ONCE % self._once(point, "log"))
         unit = UNIT.replace("Restart=on-failure", "Environment=START_SECONDS=0.3\nTimeoutStopSec=2\nRestart=on-failure")
         for host in self.fleet.web:
             self.fleet.put(host, "/etc/systemd/system/shop.service", unit)
@@ -87,8 +103,23 @@ class Ground(Site):
             raise RuntimeError(f"the first release failed: {played.text}")
         self.live = first
 
+    def _once(self, point: str, kind: str) -> str:
+        return os.path.join(self.fleet.directory, f"once-{point}.{kind}")
+
+    def once_ran(self, release: str) -> dict[str, int]:
+        """Return how often what has to happen once for *release* has happened, at each point."""
+        found = {}
+        for point in POINTS:
+            try:
+                with open(self._once(point, "log"), encoding="utf-8") as file:
+                    found[point] = file.read().split().count(release)
+            except FileNotFoundError:
+                found[point] = 0
+        return found
+
     def settings(self) -> dict[str, t.Any]:
         return {
+            **{f"once_{point}": [self._once(point, "yml")] for point in POINTS},
             "pace": self.pace, "batch": [1, 2], "canary": 1, "max_unavailable": WEB - FLOOR, "keep_releases": 3, "health_interval": 0.2,
             "healthy_deadline": 20, "drain_timeout": 10, "enable_timeout": 10,
             # Without it a balancer that is reloaded between a drain and a restart sends requests to a host that goes down.
@@ -126,6 +157,10 @@ class Ground(Site):
     def alive(self, host: str) -> bool:
         return os.path.exists(self.place(host, "/sbin/init"))
 
+    def holds(self, host: str, release: str) -> bool:
+        places = (f"releases/{release}/VERSION", f".rollout/releases/{release}.json")
+        return all(os.path.exists(self.place(host, f"/srv/shop/{place}")) for place in places)
+
     def live_on(self, host: str) -> str:
         return os.path.basename(os.readlink(self.place(host, "/srv/shop/current")))
 
@@ -155,6 +190,22 @@ class Ground(Site):
         """Return the bits of each member's administrative state on *balancer*: 0 for ready."""
         lines = [line.split() for line in self.fleet.runtime(balancer, f"show servers state {self.fleet.backend}").splitlines()]
         return {fields[3]: int(fields[6]) for fields in lines if len(fields) > 6 and fields[0].isdigit()}
+
+    def blamed(self, failed: t.Sequence[Sample]) -> dict[str, str]:
+        """Return the host that each of the *failed* requests was sent to, by its mark, as the balancers logged it. They log what fails."""
+        balancers = [name for name in self.fleet.lb if any(sample.via == self.fleet.addresses[name] for sample in failed)]
+        line = re.compile(rf' {self.fleet.backend}/(\S+) .*"GET /\?(\S+) HTTP')
+        deadline = time.monotonic() + LOGGED_WITHIN
+        while True:
+            time.sleep(0.5)
+            found: dict[str, str] = {}
+            for name in balancers:
+                since = int(min(sample.at for sample in failed)) - 1
+                log = self.fleet.shell(name, f"journalctl -u haproxy -o cat --no-pager --since @{since}", check=False)
+                found.update({match[2]: match[1] for match in line.finditer(log)})
+            # Those that were given up by the client are logged when the balancer gives them up as well.
+            if all(sample.mark in found for sample in failed if sample.error == "timeout") or time.monotonic() > deadline:
+                return found
 
     def set_member(self, host: str, state: str) -> None:
         for balancer in self.fleet.lb:
@@ -238,7 +289,7 @@ class Sampler:
 
     def __init__(self, ground: Ground, balancers: t.Sequence[str], interval: float = 0.1) -> None:
         self.ground, self.balancers, self.interval = ground, balancers, interval
-        self.up: list[tuple[float, frozenset[str]]] = []
+        self.up: dict[str, list[tuple[float, frozenset[str]]]] = {name: [] for name in balancers}
         self.links: dict[str, str] = {}
         self.seen: set[str] = set()
         self._stop = threading.Event()
@@ -262,7 +313,7 @@ class Sampler:
             except OSError:
                 continue
             if len(standing) == WEB:
-                self.up.append((time.time(), frozenset(host for host, status in standing.items() if status.startswith(("UP", "no check")))))
+                self.up[balancer].append((time.time(), frozenset(host for host, status in standing.items() if status.startswith(("UP", "no check")))))
 
     def _look(self) -> None:
         while not self._stop.wait(self.interval):
@@ -273,9 +324,10 @@ class Sampler:
                 elif self.ground.alive(host):
                     self.seen.add(self.ground.live_on(host))
 
-    def fewest_up(self, since: float, until: float) -> int:
-        return min((len(hosts) for at, hosts in self.up if since <= at < until), default=WEB)
+    def fewest_up(self, balancer: str, since: float, until: float) -> int | None:
+        """Return the smallest number of members that *balancer* had in rotation between the two, None when it was never seen then."""
+        return min((len(hosts) for at, hosts in self.up[balancer] if since <= at < until), default=None)
 
     def was_up(self, host: str, since: float, until: float) -> bool:
         """Whether some balancer had *host* in rotation between the two."""
-        return any(host in hosts for at, hosts in self.up if since <= at < until)
+        return any(host in hosts for seen in self.up.values() for at, hosts in seen if since <= at < until)

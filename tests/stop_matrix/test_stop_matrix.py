@@ -28,6 +28,9 @@ FAIL = f"- name: Update\n{COMMAND}"
 RESCUED = f"- name: Try\n  block:\n  - name: Update\n  {COMMAND.replace(chr(10) + '  ', chr(10) + '    ')}"
 RESCUED += "\n  rescue:\n  - name: Mend\n    ansible.builtin.debug:\n      msg: mended\n"
 RESCUE_FAILS = RESCUED.replace("ansible.builtin.debug", "ansible.builtin.fail")
+ALWAYS = "  always:\n  - name: Clean up\n    ansible.builtin.debug:\n      msg: cleaned up\n"
+BLOCK_ALWAYS = RESCUED.partition("\n  rescue:")[0] + f"\n{ALWAYS}"
+END_PLAY = f"- name: End the play\n  ansible.builtin.meta: end_play\n  when: inventory_hostname in bad\n{FAIL}"
 RUN_ONCE = "- name: Once\n  ansible.builtin.command: \"{{ 'false' if bad else 'true' }}\"\n  run_once: true\n  changed_when: true\n"
 IGNORED = f"- name: Update\n{COMMAND}  ignore_errors: true\n"
 LOST = (
@@ -39,7 +42,10 @@ MARK = "- name: Mark\n  ansible.builtin.file:\n    path: \"{{ marks }}/{{ invent
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """*tasks* run on each host; *bad* hosts misbehave; *marked* are the hosts whose update must have come to its end."""
+    """*tasks* run on each host; *bad* hosts misbehave; *marked* are the hosts whose update must have come to its end.
+
+    A case that does not succeed stops, unless it *goes_on*. *order* is that in which the hosts must start in a window.
+    """
 
     name: str
     tasks: str
@@ -48,6 +54,9 @@ class Case:
     succeeds: bool
     states: dict[str, tuple[str, ...]]
     options: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    goes_on: bool = False
+    forks: int = 6
+    order: tuple[str, ...] = ()
 
 
 BALANCER = {"driver": "health_file", "path": "{{ rollout_root }}/out", "state_dir": "{{ rollout_root }}/lb", "settle_seconds": 0}
@@ -67,10 +76,25 @@ CASES = [
         "a budget over all batches", FAIL, ("h1", "h3"), ("h2", "h4"), False, {"h1": ("failed",), "h3": ("failed",), "h5": ("untouched",)},
         {"rollout_on_failure": "continue", "rollout_max_fail": 1},
     ),
+    Case("a failure in a block with an always", BLOCK_ALWAYS, ("h1",), ("h2",), False, {"h1": ("failed",), "h2": ("done",), "h3": ("untouched",)}),
+    Case("a rescue that fails, and an always", RESCUE_FAILS + ALWAYS, ("h1",), ("h2",), False, {"h1": ("failed",), "h2": ("done",), "h3": ("untouched",)}),
+    Case("end_play", END_PLAY, ("h1",), (), False, {"h1": DOWN, "h2": DOWN, "h3": ("untouched", "pending")}),
+    Case(
+        "fewer failures than the budget", FAIL, ("h1",), ("h2", "h3", "h4", "h5", "h6"), False, {"h1": ("failed",), "h2": ("done",), "h6": ("done",)},
+        {"rollout_on_failure": "rollback", "rollout_max_fail": 1}, goes_on=True,
+    ),
+    Case(
+        "more failures than the budget", FAIL, ("h1", "h3"), ("h2", "h4"), False, {"h1": ("failed",), "h3": ("failed",), "h5": ("untouched",)},
+        {"rollout_on_failure": "rollback", "rollout_max_fail": 1},
+    ),
+    Case(
+        "few forks, and a canary that is not the first", FAIL, (), HOSTS, True, {host: ("done",) for host in HOSTS},
+        {"rollout_canary": ["h5"], "rollout_batch": [1, 2]}, forks=2, order=("h5", "h1", "h2", "h3", "h4", "h6"),
+    ),
 ]
 
 # What the window pace has of its own; the others run with STOP_MATRIX=full.
-IN_WINDOW = ("one fails", "a whole batch unreachable", "a rescue that fails")
+IN_WINDOW = ("one fails", "a whole batch unreachable", "a rescue that fails", "end_play", "few forks, and a canary that is not the first")
 
 
 def run_case(core: str, pace: str, case: Case, directory: str) -> str:
@@ -95,7 +119,7 @@ def run_case(core: str, pace: str, case: Case, directory: str) -> str:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE")},
         "ANSIBLE_COLLECTIONS_PATH": os.path.join(REPO, "build", "tree"), "ANSIBLE_HOME": os.path.join(directory, "home"),
-        "ANSIBLE_FORKS": "6", "HOME": directory, "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8",
+        "ANSIBLE_FORKS": str(case.forks), "HOME": directory, "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8",
     }
     command = [os.path.join(os.path.dirname(python), "ansible-playbook"), "-i", inventory, "seamless.rollout.rollout", "-e", json.dumps(extra)]
     done = subprocess.run(command, env=environment, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
@@ -103,18 +127,21 @@ def run_case(core: str, pace: str, case: Case, directory: str) -> str:
     with sqlite3.connect(os.path.join(state, "matrix", "ledger.sqlite3")) as connection:
         states = dict(connection.execute("SELECT host, state FROM hosts").fetchall())
         drained = dict(connection.execute("SELECT host, drained FROM hosts").fetchall())
+        started = [host for host, in connection.execute("SELECT host FROM events WHERE event='in_flight' ORDER BY number").fetchall()]
     wrong = []
     if (done.returncode == 0) != case.succeeds:
         wrong.append(f"exit code {done.returncode}")
     wanted_states = case.states
-    if pace == "batch" or case.succeeds:
+    if pace == "window" and case.order and started != list(case.order):
+        wrong.append(f"started {started}, wanted {case.order}")
+    if pace == "batch" or case.succeeds or case.goes_on:
         if marked != sorted(case.marked):
             wrong.append(f"updated {marked}, wanted {sorted(case.marked)}")
     else:
         # Without a barrier it is a matter of moments which host started before the failure was known; the last ones never do.
         if not set(marked) <= {"h1", "h2", "h3", "h4"} - set(case.bad):
             wrong.append(f"updated {marked}")
-        wanted_states = {**{host: BAD for host in case.bad if case.name != "run_once fails"}, "h6": ("untouched", "pending")}
+        wanted_states = {**{host: BAD for host in case.bad if case.tasks is not RUN_ONCE}, "h6": ("untouched", "pending")}
     wrong += [f"{host} is recorded as {states.get(host)}, wanted {wanted}" for host, wanted in wanted_states.items() if states.get(host) not in wanted]
     wrong += [f"{host} is drained, and no record says so" for host in HOSTS if os.path.exists(os.path.join(directory, host, "out")) and not drained.get(host)]
     return f"{case.name}: {'; '.join(wrong)}\n{done.stdout[-3000:]}" if wrong else ""

@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pathlib
 import random
 import types
 import typing as t
 
 import pytest
 from faults import checks, suite
-from faults.case import Row
+from faults.case import Case, Row
 from faults.ground import WEB, Sampler
 from faults.kinds import KINDS, Fault
 from faults.steps import Boundary
@@ -133,3 +136,48 @@ def test_the_results_name_each_boundary_and_count_the_deaths() -> None:
         "HAProxy reload 0.20 s in of lb1: exit 1, re-run exit 0 **1 violations** |"
     )
     assert lines[3].endswith("| controller SIGKILL: not injected |")
+
+
+class NoFleet:
+    """Nothing runs: what is tested is who does what."""
+
+    web: t.ClassVar[list[str]] = []
+
+    def __init__(self, **sizes: int) -> None:
+        pass
+
+    def __enter__(self) -> NoFleet:
+        return self
+
+    def __exit__(self, *dummy: object) -> None:
+        pass
+
+
+class NoGround:
+    def __init__(self, fleet: NoFleet, pace: str) -> None:
+        self.pace = pace
+
+    def prepare(self) -> None:
+        pass
+
+    @contextlib.contextmanager
+    def small_file_system(self, wanted: bool) -> t.Iterator[None]:
+        yield
+
+
+def test_every_case_is_done_by_one_fleet(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    def perform(ground: NoGround, case: Case) -> Row:
+        return Row(case.kind, case.scenario, case.boundary.play, str(case.boundary), case.pace, "exit 0", [], str(os.getpid()), injected=True)
+
+    monkeypatch.setattr(suite, "REPO", str(tmp_path))
+    monkeypatch.setattr(suite, "Fleet", NoFleet)
+    monkeypatch.setattr(suite, "Ground", NoGround)
+    monkeypatch.setattr(suite, "observe", lambda ground, scenario: observed()[ground.pace, scenario])
+    monkeypatch.setattr(suite, "perform", perform)
+    found = suite.run("--quiet", "--fleets", "3", "--kind", suite.DEATH, "--kind", "HAProxy reload")
+    done = [(row.kind, row.pace, row.scenario, row.boundary) for row in found.rows]
+    assert len(done) == len(set(done)) == len(suite.cases(observed(), [suite.DEATH, "HAProxy reload"], 1))
+    assert found.deaths == (16, 16) and found.totals == (len(done), 2, 0)
+    assert sorted(os.listdir(tmp_path / "build")) == ["faults.json", "faults.md"]
+    few = suite.run("--quiet", "--sample", "--limit", "1", "--fleets", "2")
+    assert len(few.rows) == 2 and os.path.exists(tmp_path / "build" / "faults-sample.json")

@@ -23,8 +23,13 @@ from fleet.site import SERVER, UNIT, VARIABLES, Site
 WEB, FLOOR = 4, 2
 FILES = 6
 
+# Each application notes the requests that it gets.
+REQUESTS = "/var/log/shop-requests"
 # A fault of the application is a file on the host that holds the name of the release which shall have it.
-FAULTS = '''
+FAULTS = f'''
+SEEN = os.open("{REQUESTS}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+''' + '''
+
 def fault(name):
     try:
         with open("/var/lib/fault-" + name) as file:
@@ -46,6 +51,7 @@ if fault("old"):
     VERSION = "0.0-old"
 '''
 PROGRAM = SERVER.replace("time.sleep(START)\n", f"{FAULTS}\ntime.sleep(START)\n").replace("lambda *arguments: os._exit(0)", "stop")
+PROGRAM = PROGRAM.replace("def do_GET(self):\n", 'def do_GET(self):\n        os.write(SEEN, f"{self.path}\\n".encode())\n')
 
 # A wall clock that is off, for every Python process that starts on the host. What it does not shift, and a host whose clock is wrong would: the
 # times of files, which the kernel sets, and what programs other than Python read. The monotonic clock stays true, as it does there.
@@ -192,7 +198,10 @@ class Ground(Site):
         return {fields[3]: int(fields[6]) for fields in lines if len(fields) > 6 and fields[0].isdigit()}
 
     def blamed(self, failed: t.Sequence[Sample]) -> dict[str, str]:
-        """Return the host that each of the *failed* requests was sent to, by its mark, as the balancers logged it. They log what fails."""
+        """Return the host that had each of the *failed* requests, by its mark: the one that the balancer's log names, or who noted it.
+
+        A kept connection is closed without a line in the log when that to the host breaks off.
+        """
         balancers = [name for name in self.fleet.lb if any(sample.via == self.fleet.addresses[name] for sample in failed)]
         line = re.compile(rf' {self.fleet.backend}/(\S+) .*"GET /\?(\S+) HTTP')
         deadline = time.monotonic() + LOGGED_WITHIN
@@ -205,7 +214,16 @@ class Ground(Site):
                 found.update({match[2]: match[1] for match in line.finditer(log)})
             # Those that were given up by the client are logged when the balancer gives them up as well.
             if all(sample.mark in found for sample in failed if sample.error == "timeout") or time.monotonic() > deadline:
-                return found
+                return {**self._noted([sample.mark for sample in failed if sample.mark not in found]), **found}
+
+    def _noted(self, marks: t.Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for host in self.fleet.web if marks else []:
+            with open(self.place(host, REQUESTS), encoding="utf-8", errors="replace") as file:
+                seen = {line.strip().partition("?")[2] for line in file}
+            # More than one where a balancer has tried again.
+            found.update({mark: f"{found[mark]}, {host}" if mark in found else host for mark in marks if mark in seen})
+        return found
 
     def set_member(self, host: str, state: str) -> None:
         for balancer in self.fleet.lb:

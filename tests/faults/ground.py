@@ -76,8 +76,6 @@ ONCE = f"""\
   changed_when: true
 """
 POINTS = ("before", "after")
-# How long a balancer may take to log a request that its client has given up.
-LOGGED_WITHIN = 25.0
 
 
 class Ground(Site):
@@ -202,19 +200,14 @@ class Ground(Site):
 
         A kept connection is closed without a line in the log when that to the host breaks off.
         """
-        balancers = [name for name in self.fleet.lb if any(sample.via == self.fleet.addresses[name] for sample in failed)]
         line = re.compile(rf' {self.fleet.backend}/(\S+) .*"GET /\?(\S+) HTTP')
-        deadline = time.monotonic() + LOGGED_WITHIN
-        while True:
-            time.sleep(0.5)
-            found: dict[str, str] = {}
-            for name in balancers:
-                since = int(min(sample.at for sample in failed)) - 1
-                log = self.fleet.shell(name, f"journalctl -u haproxy -o cat --no-pager --since @{since}", check=False)
-                found.update({match[2]: match[1] for match in line.finditer(log)})
-            # Those that were given up by the client are logged when the balancer gives them up as well.
-            if all(sample.mark in found for sample in failed if sample.error == "timeout") or time.monotonic() > deadline:
-                return {**self._noted([sample.mark for sample in failed if sample.mark not in found]), **found}
+        since = int(min(sample.at for sample in failed)) - 1
+        time.sleep(0.5)
+        found: dict[str, str] = {}
+        for name in self.fleet.lb:
+            log = self.fleet.shell(name, f"journalctl -u haproxy -o cat --no-pager --since @{since}", check=False)
+            found.update({match[2]: match[1] for match in line.finditer(log)})
+        return {**self._noted([sample.mark for sample in failed if sample.mark not in found]), **found}
 
     def _noted(self, marks: t.Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}

@@ -77,8 +77,8 @@ class Fault:
 
     def explains(self, error: str, server: str, balancer: str) -> bool:
         """Say whether the fault itself must cost a request that failed with *error*: *server* had it, sent by *balancer*; "" where nobody knows of it."""
-        # HAProxy closes a kept connection without a line in its log when the host is gone, and a host that is gone may not have read the request.
-        return server == self.victim or (not server and error == "reset-idle")
+        # HAProxy writes no line when the host of a kept connection is gone, and that host may not have read the request. Any other has noted it.
+        return server == self.victim or (not server and error in ("reset-idle", "timeout"))
 
     def choose(self) -> str:
         """Take a host that is being worked on more often than not; remember whether it was in rotation."""

@@ -44,6 +44,7 @@ def failed(error: str, after: float = 0.5, balancer: str = "lb1", mark: str = "a
         ("host power cut", "web2", failed("status-503"), "<NOSRV>", True, False),
         ("host power cut", "web2", failed("reset"), "", True, False),
         ("host power cut", "web2", failed("reset-idle"), "", True, True),
+        ("host network cut", "web2", failed("timeout"), "", True, True),
         ("host power cut", "web2", failed("reset-idle"), "web3", True, False),
         ("host power cut", "web2", failed("status-502"), "web2", False, False),
         ("host power cut", "web2", failed("status-502", after=4), "web2", True, False),

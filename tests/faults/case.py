@@ -13,38 +13,42 @@ import typing as t
 from fleet.load import Load
 
 from faults import checks
-from faults.ground import WEB, Ground, Sampler
-from faults.kinds import KINDS, BalancerNetwork, BalancerPower, HostNetwork, HostPower, SecondController
+from faults.ground import NOTE, WEB, Ground, Sampler
+from faults.kinds import IN_ORDER, KINDS, BalancerNetwork, BalancerPower, HostNetwork, HostPower, Recovered, SecondController
 from faults.steps import Boundary, Run
 
 RATE = 60
 SCENARIOS = ("good", "broken")
 BROKEN_ON = "web3"
+ONCE_PLAYS = {"before": "Do what comes once before the hosts", "after": "Do what comes once after the hosts"}
+RECORD = "Record that it is done"
 
 
 class Case(t.NamedTuple):
     kind: str
+    pace: str
     scenario: str
     boundary: Boundary
     seed: int
 
 
 class Row(t.NamedTuple):
-    """What became of one case."""
+    """What became of one case. *out* is the most members that were out at once, beside those that the fault itself took."""
 
     kind: str
     scenario: str
     play: str
     boundary: str
     pace: str
-    victim: str
     outcome: str
     violations: list[str]
-    requests: int
-    failed: int
-    explained: int
-    seconds: float
-    injected: bool
+    victim: str = ""
+    requests: int = 0
+    failed: int = 0
+    explained: int = 0
+    out: int = 0
+    seconds: float = 0.0
+    injected: bool = False
 
 
 def variables(ground: Ground, scenario: str, release: str, more: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
@@ -67,32 +71,44 @@ def observe(ground: Ground, scenario: str) -> list[tuple[Boundary, float]]:
     problems = checks.judge_settled(ground, ground.live)
     if problems:
         raise RuntimeError(f"the {scenario} release without a fault: {problems} {seen.text}")
+    once = ground.once_ran(release)
+    if once != {"before": 1, "after": int(scenario == "good")}:
+        raise RuntimeError(f"the {scenario} release without a fault: rollout_once_before and rollout_once_after ran {once} times")
     return seen.boundaries()
 
 
 def perform(ground: Ground, case: Case) -> Row:
     """Do one case and leave the fleet settled. What goes wrong is in the row, whatever it is."""
     begun = time.monotonic()
+    ground.pace = case.pace
     earlier, release = ground.live, ground.next_release()
     fault = KINDS[case.kind](ground, release, random.Random(case.seed))
+    fault.scenario = case.scenario
     settings = variables(ground, case.scenario, release, fault.settings)
     if case.scenario == "broken":
         ground.flag(BROKEN_ON, "refuses", release)
     fault.prepare()
     ground.wait_up()
-    balancers = [name for name in ground.fleet.lb if name not in fault.lost_balancers]
+    balancers = {ground.fleet.addresses[name]: name for name in ground.fleet.lb if name not in fault.lost_balancers}
+    watched = list(balancers.values())
     violations: list[str] = []
-    with Load([f"http://{ground.fleet.addresses[name]}/" for name in balancers], rate=RATE, clients=6) as load, Sampler(ground, balancers) as sampler:
+    with Load([f"http://{address}/" for address in balancers], rate=RATE, clients=6, numbered=True) as load, Sampler(ground, watched) as sampler:
         time.sleep(0.3)
         first = fault.run = Run(ground, settings, case.boundary, fault.inject)
         code = first.wait()
         first_text = first.text
         injected = first.acted_at is not None
         lost = {fault.victim} if isinstance(fault, (HostPower, HostNetwork, BalancerPower, BalancerNetwork)) else set()
-        if not (injected and fault.kills):
+        in_order = fault.in_order and case.boundary.play in IN_ORDER
+        died = injected and fault.kills and not in_order
+        once = ground.once_ran(release)
+        undone = _was_undone(ground, release)
+        if not died:
             violations += checks.judge_outcome(fault, case.scenario, code)
             violations += checks.judge_locks(ground, fault, lost, f"after exit code {code}")
             violations += checks.judge_verdict(ground, code, earlier, lost)
+        if injected and in_order:
+            violations += checks.judge_in_order(ground, case.scenario, code, [earlier, release])
         if code == 0 and not (isinstance(fault, SecondController) and fault.code == 0):
             violations += checks.judge_success(ground, fault, first, release, lost)
         violations += checks.judge_members(ground, fault, lost)
@@ -100,6 +116,9 @@ def perform(ground: Ground, case: Case) -> Row:
         violations += checks.judge_history(ground, earlier)
         if injected:
             fault.heal()
+        if isinstance(fault, Recovered):
+            violations += checks.judge_recovered(ground, fault, [earlier, release])
+            violations += checks.judge_links(ground, sampler, "recovered")
         _let_victim_return(ground, fault.victim)
         again = Run(ground, settings)
         second = again.wait()
@@ -109,18 +128,40 @@ def perform(ground: Ground, case: Case) -> Row:
         violations += checks.judge_settled(ground, ground.live)
         violations += checks.judge_links(ground, sampler, "after the re-run")
         violations += checks.judge_history(ground, earlier)
-    wrong, explained = checks.judge_requests(load.samples, fault, sampler, first.acted_at)
-    violations += wrong + checks.judge_capacity(fault, sampler, first.acted_at) + fault.notes
-    violations = list(dict.fromkeys(violations))
+    for point, in_all in ground.once_ran(release).items():
+        violations += checks.judge_once(
+            point, once[point], in_all, scenario=case.scenario, code=code, undone=undone, interrupted=died and _died_in(first, ONCE_PLAYS[point])
+        )
+    failed = [sample for sample in load.samples if sample.error]
+    serving = checks.was_serving(fault, sampler, first.acted_at)
+    wrong, explained = checks.judge_requests(load.samples, fault, first.acted_at, serving, ground.blamed(failed) if failed else {}, balancers)
+    short, out = checks.judge_capacity(fault, sampler, first.acted_at, serving)
+    violations = list(dict.fromkeys(violations + wrong + short + fault.notes))
     ground.clear_flags()
     if violations:
-        ground.keep(f"{case.kind} {case.scenario} {case.boundary}", "\n".join(violations), first_text, again.text)
-    summary = load.summary()
-    outcome = f"{f'died ({code})' if injected and fault.kills else f'exit {code}'}, re-run exit {second}"
+        recovered = fault.played.text if isinstance(fault, Recovered) and fault.played else ""
+        ground.keep(f"{case.kind} {case.pace} {case.scenario} {case.boundary}", "\n".join(violations), first_text, recovered, again.text)
+    outcome = f"died ({code})" if died else f"in order ({code})" if injected and in_order else f"exit {code}"
+    outcome += f", recovered ({fault.way})" if isinstance(fault, Recovered) and fault.played else ""
     return Row(
-        case.kind, case.scenario, case.boundary.play, str(case.boundary), ground.pace, fault.victim, outcome, violations,
-        summary["requests"], summary["failed"], explained, round(time.monotonic() - begun, 1), injected,
+        case.kind, case.scenario, case.boundary.play, str(case.boundary), case.pace, f"{outcome}, re-run exit {second}", violations, fault.victim,
+        len(load.samples), len(failed), explained, out, round(time.monotonic() - begun, 1), injected,
     )
+
+
+def _was_undone(ground: Ground, release: str) -> bool:
+    """Whether the last rollout of *release* has come to its end and taken hosts back: a new run starts anew then."""
+    newest = next((row for row in ground.ledger.rollouts(limit=3) if row["release"] == release), None)
+    if newest is None or newest["finished_at"] is None:
+        return False
+    states = {row["state"] for row in ground.ledger.hosts(newest["id"]).values()}
+    return bool({newest["state"], *states} & {"rolled_back", "rollback_failed"})
+
+
+def _died_in(run: Run, play: str) -> bool:
+    """Whether the controller died while it did what has to happen once, before it was known that it had recorded it."""
+    last = run.events[-1]
+    return last.play == play and last.task in (NOTE, RECORD) and (last.task, last.point) != (RECORD, "result")
 
 
 def _let_victim_return(ground: Ground, host: str) -> None:

@@ -13,24 +13,43 @@ import typing as t
 from fleet.load import Sample
 
 from faults.ground import FLOOR, WEB, Ground, Sampler
-from faults.kinds import BalancerFault, Fault, FullDisk, Operator, Reload, Restart
+from faults.kinds import BalancerFault, Fault, FullDisk, Operator, Recovered, Reload, Restart
 from faults.steps import Event, Run
 
 GRACE = 3.0
 IN_FLIGHT = 0.3
+# What ansible-playbook ends with when a signal reaches it that nobody handles.
+AT_ONCE = (99, 143)
+UNDER_WAY = ("pending", "in_flight", "rolling_back")
 
 
-def judge_requests(samples: t.Sequence[Sample], fault: Fault, sampler: Sampler, at: float | None) -> tuple[list[str], int]:
-    """P1. Return what is wrong, and how many failed requests the fault itself explains: those of a host that was in rotation, or was being put back."""
+def judge_requests(
+    samples: t.Sequence[Sample], fault: Fault, at: float | None, serving: bool, blamed: t.Mapping[str, str], balancers: t.Mapping[str, str]
+) -> tuple[list[str], int]:
+    """P1. Return what is wrong, and how many failed requests the fault itself explains: those of the host that it took while that was *serving*.
+
+    *blamed* says which server a failed request was sent to, by its mark; *balancers* are the balancers' names by their addresses.
+    """
     failed = [sample for sample in samples if sample.error]
-    serving = fault.in_rotation or (at is not None and sampler.was_up(fault.victim, at - IN_FLIGHT, at + IN_FLIGHT))
-    until = fault.cost if serving else 0.0
-    excused = [sample for sample in failed if at is not None and until and at - IN_FLIGHT <= sample.at <= at + until]
-    rest = [sample for sample in failed if sample not in excused]
+    start, end = (at - IN_FLIGHT, at + fault.cost) if at is not None and serving and fault.cost else (0.0, 0.0)
+
+    def excused(sample: Sample) -> bool:
+        return start <= sample.at <= end and fault.explains(sample.error, blamed.get(sample.mark, ""), balancers.get(sample.via, ""))
+
+    rest = [sample for sample in failed if not excused(sample)]
     if not rest:
-        return [], len(excused)
-    when = ", ".join(f"{sample.error} at {sample.at - (at or samples[0].at):+.1f} s" for sample in rest[:5])
-    return [f"P1: {len(rest)} requests failed that the fault does not explain ({when})"], len(excused)
+        return [], len(failed)
+    begun = at if at is not None else samples[0].at
+    when = ", ".join(
+        f"{sample.error} of {blamed.get(sample.mark, 'nobody')} through {balancers.get(sample.via)} at {sample.at - begun:+.1f} s" for sample in rest[:5]
+    )
+    victim = f", which struck {fault.victim}" if fault.victim else ""
+    return [f"P1: {len(rest)} requests failed that the fault{victim} does not explain ({when})"], len(failed) - len(rest)
+
+
+def was_serving(fault: Fault, sampler: Sampler, at: float | None) -> bool:
+    """Whether the fault struck a host that was in rotation, or was being put back or taken out."""
+    return fault.in_rotation or (at is not None and sampler.was_up(fault.victim, at - IN_FLIGHT, at + IN_FLIGHT))
 
 
 def judge_links(ground: Ground, sampler: Sampler, when: str) -> list[str]:
@@ -111,15 +130,22 @@ def _unexplained(ground: Ground, fault: Fault, balancer: str, host: str) -> str:
     return "" if forgot else f"P4: {balancer} has {host} ready although it is {status}"
 
 
-def judge_capacity(fault: Fault, sampler: Sampler, at: float | None) -> list[str]:
-    """P5. The floor held, less what the fault itself took."""
+def judge_capacity(fault: Fault, sampler: Sampler, at: float | None, serving: bool) -> tuple[list[str], int]:
+    """P5. The floor held, less what the fault itself took. Return what is wrong, and the most members that were out at once beside those."""
     never = float("inf")
-    before = sampler.fewest_up(0.0, at or never)
-    after = sampler.fewest_up(at or never, never)
-    found = [f"P5: {before} of {WEB} members were up before the fault, the floor is {FLOOR}"] if before < FLOOR else []
-    if after < FLOOR - fault.down:
-        found.append(f"P5: {after} of {WEB} members were up, the floor is {FLOOR}" + (f" less {fault.down} that the fault took" if fault.down else ""))
-    return found
+    found, most = [], 0
+    spans = [("before", 0.0, never, 0)] if at is None else [("before", 0.0, at, 0), ("after", at, never, fault.down if serving else 0)]
+    for when, since, until, took in spans:
+        for balancer in sampler.balancers:
+            up = sampler.fewest_up(balancer, since, until)
+            if up is None:
+                found.append(f"P5: nobody saw the members of {balancer} {when} the fault")
+                continue
+            most = max(most, WEB - up - took)
+            if up < FLOOR - took:
+                less = f" less {took} that the fault took" if took else ""
+                found.append(f"P5: {up} of {WEB} members of {balancer} were up {when} the fault, the floor is {FLOOR}{less}")
+    return found, most
 
 
 def judge_history(ground: Ground, earlier: str) -> list[str]:
@@ -138,29 +164,82 @@ def judge_locks(ground: Ground, fault: Fault, lost: t.Container[str], when: str)
 
 
 def judge_verdict(ground: Ground, code: int | None, earlier: str, lost: t.Container[str]) -> list[str]:
-    """A run that came to its end says how: in the ledger, and a rollout that was undone has undone every host."""
+    """A run that came to its end says how: in the ledger, of every host, and a rollout that was undone has undone every host."""
     newest = ground.ledger.rollouts(limit=1)
     if not newest or code is None:
         return []
     found = []
     if newest[0]["finished_at"] is None:
         found.append(f"P3: the run ended with {code} and left its rollout {newest[0]['state']!r}: no verdict, no undo, no report")
+    rows = ground.ledger.hosts(newest[0]["id"])
+    found += [f"P4: the run ended with {code} and left {host} {row['state']}" for host, row in rows.items() if row["state"] in UNDER_WAY]
     if newest[0]["state"] == "rolled_back":
         live = {host: ground.live_on(host) for host in ground.fleet.web if host not in lost}
         found += [f"P3: rolled back, but {host} has {release}" for host, release in live.items() if release != earlier]
     return found
 
 
+def judge_in_order(ground: Ground, scenario: str, code: int | None, releases: t.Sequence[str]) -> list[str]:
+    """A signal from the first batch on ends the run in order: nothing is torn, and every host that did not fail by itself serves one of *releases*."""
+    if code is None:
+        return []
+    found = [f"the signal ended the run at once ({code}), in the middle of its hosts"] if code < 0 or code in AT_ONCE else []
+    newest = ground.ledger.rollouts(limit=1)[0]
+    rows = ground.ledger.hosts(newest["id"])
+    if scenario == "good" and newest["state"] not in ("succeeded", "aborted"):
+        found.append(f"P3: a good release that was stopped in order is {newest['state']!r}: {newest['halted']}")
+    broken = [host for host, row in rows.items() if scenario == "broken" and row["state"] == "failed" and row["drained"]]
+    for host in ground.fleet.web:
+        problem = "" if host in broken else _not_settled(ground, host, releases)
+        if problem:
+            found.append(f"P4: stopped in order, but {problem}")
+    return found
+
+
+def judge_recovered(ground: Ground, fault: Recovered, releases: t.Sequence[str]) -> list[str]:
+    """Another controller has settled what a dead one left: every host serves one of *releases*, and nothing is locked or out."""
+    if fault.played is None:
+        return []
+    found = []
+    if fault.played.code != 0:
+        found.append(f"recover ({fault.way}) from another controller ended with {fault.played.code}: {fault.played.text[-1500:]}")
+    return found + _judge_rest(ground, [fault.release] if fault.way == "finish" else releases, f"recovered ({fault.way})")
+
+
+def judge_once(point: str, first: int, in_all: int, *, scenario: str, code: int | None, undone: bool, interrupted: bool) -> list[str]:
+    """P6. What has to happen once has happened once for the rollout. Where the controller died in the middle of it, it may have happened twice.
+
+    *first* is how often it had happened when the first run had ended, *in_all* after the second one. A run after one that was *undone* starts anew.
+    """
+    name = f"rollout_once_{point}"
+    wanted = 0 if point == "after" and scenario == "broken" else 1
+    found = []
+    if code == 0 and first != 1:
+        found.append(f"P6: exit code 0, and {name} ran {first} times")
+    if first > wanted:
+        found.append(f"P6: {name} ran {first} times in one run")
+    happened = in_all - first if undone else in_all
+    if not wanted <= happened <= wanted + (wanted if interrupted else 0):
+        runs = "in the second, which starts anew" if undone else "in both"
+        found.append(f"P6: {name} ran {first} times in the first run and {in_all - first} times in the second: {wanted} wanted {runs}")
+    return found
+
+
 def judge_settled(ground: Ground, release: str) -> list[str]:
     """After the fault was healed and the command run again: all hosts on one release, all up, no record, no lock."""
-    found = []
-    for host in ground.fleet.web:
-        problem = _not_serving(ground, host, release, ground.fleet.lb, False)
-        if problem:
-            found.append(f"re-run: {problem}")
-    found += [f"re-run: P8: {host} is still locked" for host in ground.fleet.web if ground.lock_on(host)]
-    found += [f"re-run: P4: {name} keeps the records {', '.join(ground.records_on(name))}" for name in ground.fleet.lb if ground.records_on(name)]
+    return _judge_rest(ground, [release], "re-run")
+
+
+def _judge_rest(ground: Ground, releases: t.Sequence[str], when: str) -> list[str]:
+    found = [f"{when}: {problem}" for host in ground.fleet.web if (problem := _not_settled(ground, host, releases))]
+    found += [f"{when}: P8: {host} is still locked" for host in ground.fleet.web if ground.lock_on(host)]
+    found += [f"{when}: P4: {name} keeps the records {', '.join(ground.records_on(name))}" for name in ground.fleet.lb if ground.records_on(name)]
     return found
+
+
+def _not_settled(ground: Ground, host: str, releases: t.Sequence[str]) -> str:
+    live = ground.live_on(host)
+    return _not_serving(ground, host, live if live in releases else releases[0], ground.fleet.lb, False)
 
 
 def judge_outcome(fault: Fault, scenario: str, code: int | None) -> list[str]:

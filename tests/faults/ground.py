@@ -17,13 +17,19 @@ import urllib.request
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
 from fleet.fleet import ENGINE, REPO, STATE_FILE, Fleet, run
+from fleet.load import Sample
 from fleet.site import SERVER, UNIT, VARIABLES, Site
 
 WEB, FLOOR = 4, 2
 FILES = 6
 
+# Each application notes the requests that it gets.
+REQUESTS = "/var/log/shop-requests"
 # A fault of the application is a file on the host that holds the name of the release which shall have it.
-FAULTS = '''
+FAULTS = f'''
+SEEN = os.open("{REQUESTS}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+''' + '''
+
 def fault(name):
     try:
         with open("/var/lib/fault-" + name) as file:
@@ -45,6 +51,7 @@ if fault("old"):
     VERSION = "0.0-old"
 '''
 PROGRAM = SERVER.replace("time.sleep(START)\n", f"{FAULTS}\ntime.sleep(START)\n").replace("lambda *arguments: os._exit(0)", "stop")
+PROGRAM = PROGRAM.replace("def do_GET(self):\n", 'def do_GET(self):\n        os.write(SEEN, f"{self.path}\\n".encode())\n')
 
 # A wall clock that is off, for every Python process that starts on the host. What it does not shift, and a host whose clock is wrong would: the
 # times of files, which the kernel sets, and what programs other than Python read. The monotonic clock stays true, as it does there.
@@ -59,6 +66,16 @@ time.localtime = lambda seconds=None: _localtime(time.time() if seconds is None 
 time.strftime = lambda form, at=None: _strftime(form, time.localtime() if at is None else at)
 """
 CLOCK_FILE = "/usr/lib/python3/dist-packages/clock_off"
+
+# What every rollout has to do once, before its hosts and after them: one line for each time that it ran.
+NOTE = "Note that it ran"
+ONCE = f"""\
+- name: {NOTE}
+  ansible.builtin.shell: echo "{{{{ rollout_release }}}}" >> "%s"
+  delegate_to: localhost
+  changed_when: true
+"""
+POINTS = ("before", "after")
 
 
 class Ground(Site):
@@ -77,6 +94,9 @@ class Ground(Site):
         # A lost host costs every task on it the time that SSH takes to notice.
         with open(self.fleet.inventory, "w", encoding="utf-8") as file:
             file.write(inventory.replace("ServerAliveInterval=2", "ServerAliveInterval=1").replace("ConnectTimeout=4", "ConnectTimeout=2"))
+        for point in POINTS:
+            with open(self._once(point, "yml"), "w", encoding="utf-8") as file:
+                file.write(ONCE % self._once(point, "log"))
         unit = UNIT.replace("Restart=on-failure", "Environment=START_SECONDS=0.3\nTimeoutStopSec=2\nRestart=on-failure")
         for host in self.fleet.web:
             self.fleet.put(host, "/etc/systemd/system/shop.service", unit)
@@ -87,8 +107,23 @@ class Ground(Site):
             raise RuntimeError(f"the first release failed: {played.text}")
         self.live = first
 
+    def _once(self, point: str, kind: str) -> str:
+        return os.path.join(self.fleet.directory, f"once-{point}.{kind}")
+
+    def once_ran(self, release: str) -> dict[str, int]:
+        """Return how often what has to happen once for *release* has happened, at each point."""
+        found = {}
+        for point in POINTS:
+            try:
+                with open(self._once(point, "log"), encoding="utf-8") as file:
+                    found[point] = file.read().split().count(release)
+            except FileNotFoundError:
+                found[point] = 0
+        return found
+
     def settings(self) -> dict[str, t.Any]:
         return {
+            **{f"once_{point}": [self._once(point, "yml")] for point in POINTS},
             "pace": self.pace, "batch": [1, 2], "canary": 1, "max_unavailable": WEB - FLOOR, "keep_releases": 3, "health_interval": 0.2,
             "healthy_deadline": 20, "drain_timeout": 10, "enable_timeout": 10,
             # Without it a balancer that is reloaded between a drain and a restart sends requests to a host that goes down.
@@ -126,6 +161,10 @@ class Ground(Site):
     def alive(self, host: str) -> bool:
         return os.path.exists(self.place(host, "/sbin/init"))
 
+    def holds(self, host: str, release: str) -> bool:
+        places = (f"releases/{release}/VERSION", f".rollout/releases/{release}.json")
+        return all(os.path.exists(self.place(host, f"/srv/shop/{place}")) for place in places)
+
     def live_on(self, host: str) -> str:
         return os.path.basename(os.readlink(self.place(host, "/srv/shop/current")))
 
@@ -155,6 +194,29 @@ class Ground(Site):
         """Return the bits of each member's administrative state on *balancer*: 0 for ready."""
         lines = [line.split() for line in self.fleet.runtime(balancer, f"show servers state {self.fleet.backend}").splitlines()]
         return {fields[3]: int(fields[6]) for fields in lines if len(fields) > 6 and fields[0].isdigit()}
+
+    def blamed(self, failed: t.Sequence[Sample]) -> dict[str, str]:
+        """Return the host that had each of the *failed* requests, by its mark: the one that the balancer's log names, or who noted it.
+
+        A kept connection is closed without a line in the log when that to the host breaks off.
+        """
+        line = re.compile(rf' {self.fleet.backend}/(\S+) .*"GET /\?(\S+) HTTP')
+        since = int(min(sample.at for sample in failed)) - 1
+        time.sleep(0.5)
+        found: dict[str, str] = {}
+        for name in self.fleet.lb:
+            log = self.fleet.shell(name, f"journalctl -u haproxy -o cat --no-pager --since @{since}", check=False)
+            found.update({match[2]: match[1] for match in line.finditer(log)})
+        return {**self._noted([sample.mark for sample in failed if sample.mark not in found]), **found}
+
+    def _noted(self, marks: t.Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for host in self.fleet.web if marks else []:
+            with open(self.place(host, REQUESTS), encoding="utf-8", errors="replace") as file:
+                seen = {line.strip().partition("?")[2] for line in file}
+            # More than one where a balancer has tried again.
+            found.update({mark: f"{found[mark]}, {host}" if mark in found else host for mark in marks if mark in seen})
+        return found
 
     def set_member(self, host: str, state: str) -> None:
         for balancer in self.fleet.lb:
@@ -238,7 +300,7 @@ class Sampler:
 
     def __init__(self, ground: Ground, balancers: t.Sequence[str], interval: float = 0.1) -> None:
         self.ground, self.balancers, self.interval = ground, balancers, interval
-        self.up: list[tuple[float, frozenset[str]]] = []
+        self.up: dict[str, list[tuple[float, frozenset[str]]]] = {name: [] for name in balancers}
         self.links: dict[str, str] = {}
         self.seen: set[str] = set()
         self._stop = threading.Event()
@@ -262,7 +324,7 @@ class Sampler:
             except OSError:
                 continue
             if len(standing) == WEB:
-                self.up.append((time.time(), frozenset(host for host, status in standing.items() if status.startswith(("UP", "no check")))))
+                self.up[balancer].append((time.time(), frozenset(host for host, status in standing.items() if status.startswith(("UP", "no check")))))
 
     def _look(self) -> None:
         while not self._stop.wait(self.interval):
@@ -273,9 +335,10 @@ class Sampler:
                 elif self.ground.alive(host):
                     self.seen.add(self.ground.live_on(host))
 
-    def fewest_up(self, since: float, until: float) -> int:
-        return min((len(hosts) for at, hosts in self.up if since <= at < until), default=WEB)
+    def fewest_up(self, balancer: str, since: float, until: float) -> int | None:
+        """Return the smallest number of members that *balancer* had in rotation between the two, None when it was never seen then."""
+        return min((len(hosts) for at, hosts in self.up[balancer] if since <= at < until), default=None)
 
     def was_up(self, host: str, since: float, until: float) -> bool:
         """Whether some balancer had *host* in rotation between the two."""
-        return any(host in hosts for at, hosts in self.up if since <= at < until)
+        return any(host in hosts for seen in self.up.values() for at, hosts in seen if since <= at < until)

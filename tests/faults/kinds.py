@@ -12,9 +12,15 @@ import signal
 import time
 import typing as t
 
+from fleet.fleet import Played
+
 from faults.ground import PROGRAM, Ground
 from faults.steps import Run
 
+# From here on a signal ends the rollout in order.
+IN_ORDER = (
+    "Roll", "Roll in a window", "Sum up the window", "Undo", "Undo what had no room before", "Do what comes once after the hosts", "Finish",
+)
 # What HAProxy needs to take a dead host out: two failed checks, each begun within 0.5 s and given up after 1 s at most, and the connections of then.
 DETECTION = 3.0
 RESTART = 2.0
@@ -35,6 +41,8 @@ class Fault:
     settings: t.ClassVar[dict[str, t.Any]] = {}
     kills = False
     """The controller dies of it."""
+    in_order = False
+    """From the first batch on the controller does not die of it: it ends the rollout in order."""
     must_succeed = False
     """A good release must get out all the same."""
     must_fail = False
@@ -46,6 +54,7 @@ class Fault:
     def __init__(self, ground: Ground, release: str, chance: random.Random) -> None:
         self.ground, self.fleet, self.release, self.chance = ground, ground.fleet, release, chance
         self.victim = ""
+        self.scenario = ""
         self.run: Run | None = None
         self.in_rotation = True
         self.balancer = self.chance.choice(self.fleet.lb)
@@ -65,6 +74,11 @@ class Fault:
 
     def heal(self) -> None:
         """Done before the command is run again."""
+
+    def explains(self, error: str, server: str, balancer: str) -> bool:
+        """Say whether the fault itself must cost a request that failed with *error*: *server* had it, sent by *balancer*; "" where nobody knows of it."""
+        # HAProxy writes no line when the host of a kept connection is gone, and that host may not have read the request. Any other has noted it.
+        return server == self.victim or (not server and error in ("reset-idle", "timeout"))
 
     def choose(self) -> str:
         """Take a host that is being worked on more often than not; remember whether it was in rotation."""
@@ -95,6 +109,7 @@ class ControllerKilled(Fault):
 class ControllerTerminated(ControllerKilled):
     name = "controller SIGTERM"
     sampled = False
+    in_order = True
     number = signal.SIGTERM
 
 
@@ -102,6 +117,27 @@ class ControllerInterrupted(ControllerKilled):
     name = "controller SIGINT"
     number = signal.SIGINT
     sampled = False
+    in_order = True
+
+
+class Recovered(ControllerKilled):
+    """The controller dies, and another one settles what it left, before the command is run again where it was begun."""
+
+    name = "controller SIGKILL, then recover"
+    points = ("start", "result", "mid")
+    way = ""
+    played: Played | None = None
+
+    def heal(self) -> None:
+        held = all(self.ground.holds(host, self.release) for host in self.fleet.web)
+        self.way = self.chance.choice(("restore", "finish")) if held and self.scenario == "good" else "restore"
+        settings = {
+            **self.ground.settings(), "state_dir": os.path.join(self.fleet.directory, "elsewhere"), "break_lock": True, "recover": self.way,
+            **({"to": self.release} if self.way == "finish" else {}),
+        }
+        # Another controller knows neither the release's source nor the ledger.
+        known = {name: value for name, value in self.ground.variables(self.release, **settings).items() if name not in ("rollout_release", "rollout_source")}
+        self.played = self.fleet.play("seamless.rollout.recover", known)
 
 
 class HostPower(Fault):
@@ -174,6 +210,10 @@ class Restart(Fault):
     def inject(self) -> None:
         self.victim = self.balancer
         self.fleet.shell(self.victim, "systemctl restart haproxy")
+
+    def explains(self, error: str, server: str, balancer: str) -> bool:
+        # Connections break off, and new ones are refused for a moment. What it answers is its own.
+        return balancer == self.victim and not error.startswith("status-")
 
 
 class FullDisk(Fault):
@@ -324,7 +364,7 @@ class Operator(Fault):
 KINDS: dict[str, type[Fault]] = {
     kind.name: kind
     for kind in (
-        ControllerKilled, ControllerTerminated, ControllerInterrupted, HostPower, HostNetwork, BalancerPower, BalancerNetwork, Reload, Restart,
-        Clock, ClockBehind, Dies, OldVersion, Hangs, SecondController, SshDropped, SshDroppedBalancer, Operator, FullAtStaging, FullAtSwitch,
+        ControllerKilled, Recovered, ControllerTerminated, ControllerInterrupted, HostPower, HostNetwork, BalancerPower, BalancerNetwork, Reload,
+        Restart, Clock, ClockBehind, Dies, OldVersion, Hangs, SecondController, SshDropped, SshDroppedBalancer, Operator, FullAtStaging, FullAtSwitch,
     )
 }

@@ -9,16 +9,21 @@
     python tests/faults/suite.py --place "Roll / Switch"  # every kind, at one task
     python tests/faults/suite.py --sample                 # one case of each kind
 
-The boundaries are those that a run without a fault shows. Which of them each kind gets first is drawn from the seed; the controller's
-death comes first, at every boundary there is. It prints a table, writes build/faults.json, and ends with 1 if a promise was broken.
+The boundaries are those that runs without a fault show, in both paces. Every second case is the controller's death at the start of a task, until
+it has died at every one of them; the other kinds take turns. How many boundaries that were is said at the end: a budget may be too short for all,
+and another seed draws another order. It prints a table, writes build/faults.json, and build/faults.md with what happened at each boundary. It ends
+with 1 if a promise was broken.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import itertools
 import json
 import multiprocessing
+import multiprocessing.context
+import multiprocessing.managers
 import multiprocessing.queues
 import os
 import queue
@@ -34,14 +39,23 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from fleet.fleet import REPO, Fleet
 
 from faults.case import SCENARIOS, Case, Row, observe, perform, repair
-from faults.ground import WEB, Ground
-from faults.kinds import KINDS
+from faults.ground import FLOOR, WEB, Ground
+from faults.kinds import KINDS, ControllerKilled
 from faults.steps import Boundary
 
-Observed = t.Dict[str, t.List[t.Tuple[Boundary, float]]]
+Seen = t.List[t.Tuple[Boundary, float]]
+# Pace and scenario -> its boundaries.
+Observed = t.Dict[t.Tuple[str, str], Seen]
 PACES = ("batch", "window")
 LONG_ENOUGH = 0.25
-PLAYS = ("Plan the rollout", "Stage the release", "Roll", "Roll in a window", "Undo", "Finish")
+# The plays of a rollout in their order, and the heads of their columns.
+PLAYS = {
+    "Plan the rollout": "plan", "Refuse what can't work": "refuse", "Stage the release": "stage", "Do what comes once before the hosts": "before",
+    "Roll": "roll", "Roll in a window": "window", "Sum up the window": "sum up", "Undo": "undo", "Undo what had no room before": "rest",
+    "Do what comes once after the hosts": "after", "Finish": "finish",
+}
+DEATH = ControllerKilled.name
+FAILURE = "Record the failure"
 
 
 def possible(kind: str, scenario: str, observed: t.Sequence[tuple[Boundary, float]], chance: random.Random) -> list[Boundary]:
@@ -65,68 +79,108 @@ def possible(kind: str, scenario: str, observed: t.Sequence[tuple[Boundary, floa
     return found
 
 
+def deaths(observed: Observed) -> list[tuple[str, str, Boundary]]:
+    """Return the starts of tasks at which the controller has to die: all of a rollout, and of a broken one those since its failure."""
+    found = []
+    for (pace, scenario), seen in observed.items():
+        failed = next((number for number, (place, dummy) in enumerate(seen) if place.task == FAILURE), len(seen))
+        found += [(pace, scenario, place) for place, dummy in seen[failed if scenario == "broken" else 0:] if place.point == "start"]
+    return found
+
+
 def cases(observed: Observed, kinds: t.Sequence[str], seed: int) -> list[Case]:
-    """Return all cases in the order in which they are worth doing: a controller's death everywhere, then the kinds in turn."""
+    """Return all cases in the order in which they are worth doing: the controller's death at each task's start, in turn with one of every other kind."""
     chance = random.Random(seed)
+    first = [Case(DEATH, *place, chance.randrange(1 << 30)) for place in deaths(observed)] if DEATH in kinds else []
+    chance.shuffle(first)
+    done = {case[1:4] for case in first}
     waiting: dict[str, list[Case]] = {}
     for kind in kinds:
-        both = [
-            Case(kind, scenario, place, chance.randrange(1 << 30))
-            for scenario in SCENARIOS
-            for place in possible(kind, scenario, observed[scenario], chance)
+        mine = [
+            Case(kind, pace, scenario, place, chance.randrange(1 << 30))
+            for (pace, scenario), seen in observed.items()
+            for place in possible(kind, scenario, seen, chance)
+            if kind != DEATH or (pace, scenario, place) not in done
         ]
-        chance.shuffle(both)
-        # The two scenarios in turn, as long as there are both.
-        ranks = collections.Counter[str]()
+        chance.shuffle(mine)
+        # Paces and scenarios in turn, as long as there are cases of each.
+        ranks = collections.Counter[t.Tuple[str, str]]()
         order = {}
-        for case in both:
-            order[case] = ranks[case.scenario]
-            ranks[case.scenario] += 1
-        waiting[kind] = sorted(both, key=lambda case: -order[case])
-    # Twice as many of the controller's deaths as of each other kind: it is what happens most.
-    turns = [kind for kind in kinds for dummy in range(3 if kind == "controller SIGKILL" else 1)]
-    ordered: list[Case] = []
+        for case in mine:
+            order[case] = ranks[case.pace, case.scenario]
+            ranks[case.pace, case.scenario] += 1
+        waiting[kind] = sorted(mine, key=lambda case: -order[case])
+    others: list[Case] = []
     while any(waiting.values()):
-        ordered += [waiting[kind].pop() for kind in turns if waiting[kind]]
-    return ordered
+        others += [waiting[kind].pop() for kind in kinds if waiting[kind]]
+    both = itertools.zip_longest(first, others)
+    return [case for pair in both for case in pair if case]
 
 
 def sample(every: t.Sequence[Case]) -> list[Case]:
-    """Return one case of each kind, of the two scenarios in turn."""
+    """Return one case of each kind, of the scenarios and paces in turn."""
     chosen: dict[str, Case] = {}
     for kind in (kind for kind, wanted in KINDS.items() if wanted.sampled):
         mine = [case for case in every if case.kind == kind]
-        turn = [case for case in mine if case.scenario == SCENARIOS[len(chosen) % 3 == 2]]
-        if mine:
-            chosen[kind] = (turn or mine)[0]
+        turn = [case for case in mine if case.pace == PACES[len(chosen) % 2]] or mine
+        turn = [case for case in turn if case.scenario == SCENARIOS[len(chosen) % 3 == 2]] or turn
+        if turn:
+            chosen[kind] = turn[0]
     return list(chosen.values())
 
 
-def work(number: int, workers: int, options: argparse.Namespace, results: multiprocessing.queues.Queue[t.Any]) -> None:
-    """Have a fleet and do every *workers*-th case on it until the time is up; the cases that need a small file system at the end."""
-    deadline = options.deadline
-    mine: list[Case] | None = None
+class Turns:
+    """What all fleets have to do together: each boundary is observed by one of them, each case is done by one of them."""
+
+    def __init__(self, options: argparse.Namespace, context: multiprocessing.context.ForkContext, manager: multiprocessing.managers.SyncManager) -> None:
+        self.options = options
+        self.paces = PACES if options.pace == "both" else (options.pace,)
+        self._observing = {pace: context.Lock() for pace in self.paces}
+        self._taking = context.Lock()
+        self._observed = manager.dict()
+        self._left = manager.list()
+        self._filled = context.Event()
+
+    def prepare(self, ground: Ground, number: int) -> Observed | None:
+        """See to it that the cases are known; return what was observed to the one of all fleets that has found them."""
+        mine = number % len(self.paces)
+        for pace in (*self.paces[mine:], *self.paces[:mine]):
+            with self._observing[pace]:
+                if pace not in self._observed:
+                    ground.pace = pace
+                    self._observed[pace] = {scenario: observe(ground, scenario) for scenario in SCENARIOS}
+        with self._taking:
+            if self._filled.is_set():
+                return None
+            observed: Observed = {(pace, scenario): self._observed[pace][scenario] for pace in self.paces for scenario in SCENARIOS}
+            every = cases(observed, self.options.kind or list(KINDS), self.options.seed)
+            every = [case for case in every if re.search(self.options.place, f"{case.scenario} {case.boundary}")]
+            self._left.extend(sample(every) if self.options.sample else every)
+            self._filled.set()
+            return observed
+
+    def next(self) -> Case | None:
+        """Return a case that nobody has done yet, None when there is none or the time is up."""
+        with self._taking:
+            return t.cast(Case, self._left.pop(0)) if len(self._left) and time.time() < self.options.deadline else None
+
+
+def work(number: int, options: argparse.Namespace, turns: Turns, results: multiprocessing.queues.Queue[t.Any]) -> None:
+    """Have a fleet and do cases on it until the time is up or nothing is left."""
     done = 0
+    broken = True
     try:
-        while mine is None or done < len(mine):
+        while broken:
+            broken = False
             with Fleet(web=WEB, lb=2) as fleet:
-                ground = Ground(fleet, PACES[number % 2] if options.pace == "both" else options.pace)
+                ground = Ground(fleet, turns.paces[0])
                 ground.prepare()
-                if mine is None:
-                    observed = {scenario: observe(ground, scenario) for scenario in SCENARIOS}
-                    every = cases(observed, options.kind or list(KINDS), options.seed)
-                    every = [case for case in every if re.search(options.place, f"{case.scenario} {case.boundary}")]
-                    if options.sample:
-                        every = sample(every)
-                    mine = every[number::workers][: options.limit]
-                    results.put(("boundaries", {scenario: len(seen) for scenario, seen in observed.items()}))
-                while done < len(mine) and time.time() < deadline:
-                    case = mine[done]
+                observed = turns.prepare(ground, number)
+                if observed is not None:
+                    results.put(("boundaries", observed))
+                while not broken and (options.limit is None or done < options.limit) and (case := turns.next()):
                     done += 1
-                    if not _one(ground, case, results):
-                        break
-                else:
-                    return
+                    broken = not _one(ground, case, results)
     except BaseException:
         results.put(("broken", traceback.format_exc()))
     finally:
@@ -141,8 +195,8 @@ def _one(ground: Ground, case: Case, results: multiprocessing.queues.Queue[t.Any
             row = perform(ground, case)
     except Exception:
         row = Row(
-            case.kind, case.scenario, case.boundary.play, str(case.boundary), ground.pace, "", "the suite broke", [f"suite: {traceback.format_exc()}"], 0, 0, 0,
-            round(time.monotonic() - begun, 1), False,
+            case.kind, case.scenario, case.boundary.play, str(case.boundary), case.pace, "the suite broke", [f"suite: {traceback.format_exc()}"],
+            seconds=round(time.monotonic() - begun, 1),
         )
     results.put(("row", row))
     if not row.violations:
@@ -154,54 +208,100 @@ def _one(ground: Ground, case: Case, results: multiprocessing.queues.Queue[t.Any
     return True
 
 
-def collect(options: argparse.Namespace) -> list[Row]:
+class Results:
+    """What came of the cases so far, and the boundaries that there are."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.rows: list[Row] = []
+        self.observed: Observed = {}
+
+    @property
+    def deaths(self) -> tuple[int, int]:
+        """At how many task starts the controller died, and how many there are."""
+        places = {(pace, scenario, str(place)) for pace, scenario, place in deaths(self.observed)}
+        died = {(row.pace, row.scenario, row.boundary) for row in self.rows if row.kind == DEATH and row.injected}
+        return len(places & died), len(places)
+
+    @property
+    def totals(self) -> tuple[int, int, int]:
+        """How many faults were injected, of how many kinds, and how many violations there were."""
+        injected = [row for row in self.rows if row.injected]
+        return len(injected), len({row.kind for row in injected}), sum(len(row.violations) for row in self.rows)
+
+    @property
+    def out(self) -> int:
+        """The most members that were out at once in any run, beside those that a fault itself took."""
+        return max((row.out for row in self.rows), default=0)
+
+    def __str__(self) -> str:
+        faults, kinds, violations = self.totals
+        died, places = self.deaths
+        return (
+            f"{table(self.rows)}\n\n{faults} faults of {kinds} kinds, {violations} violations; at most {self.out} of {WEB} out at once, "
+            f"budget {WEB - FLOOR}\nSIGKILL: {died} of {places} boundaries"
+        )
+
+    def save(self) -> None:
+        """Write build/faults.json and build/faults.md; the sample has files of its own."""
+        os.makedirs(os.path.join(REPO, "build"), exist_ok=True)
+        stem = os.path.join(REPO, "build", "faults-sample" if self.options.sample else "faults")
+        with open(f"{stem}.json", "w", encoding="utf-8") as file:
+            json.dump([row._asdict() for row in self.rows], file, indent=1)
+        with open(f"{stem}.md", "w", encoding="utf-8") as file:
+            file.write(f"# Faults\n\n```text\n{self}\n```\n\n## Boundaries\n\n{listing(self.rows, self.observed)}\n")
+
+
+def collect(options: argparse.Namespace) -> Results:
     """Start the workers, print each row as it comes, and return all."""
     context = multiprocessing.get_context("fork")
-    results: multiprocessing.queues.Queue[t.Any] = context.Queue()
-    workers = [context.Process(target=work, args=(number, options.fleets, options, results)) for number in range(options.fleets)]
-    for worker in workers:
-        worker.start()
-    rows: list[Row] = []
-    running = len(workers)
-    while running:
-        try:
-            what, value = results.get(timeout=5)
-        except queue.Empty:
-            if not any(worker.is_alive() for worker in workers):
-                break
-            continue
-        if what == "end":
-            running -= 1
-        elif what == "row":
-            rows.append(value)
-            if not options.quiet:
-                print(line(value), flush=True)
-            save(rows)
-        elif what == "broken":
-            rows.append(Row("suite", "", "", "", options.pace, "", "the suite broke", [value], 0, 0, 0, 0.0, False))
-            print(value, flush=True)
-        elif not options.quiet:
-            print(f"boundaries: {value}", flush=True)
-    for worker in workers:
-        worker.join(30)
-    return rows
+    found = Results(options)
+    with context.Manager() as manager:
+        turns = Turns(options, context, manager)
+        results: multiprocessing.queues.Queue[t.Any] = context.Queue()
+        workers = [context.Process(target=work, args=(number, options, turns, results)) for number in range(options.fleets)]
+        for worker in workers:
+            worker.start()
+        running = len(workers)
+        while running:
+            try:
+                what, value = results.get(timeout=5)
+            except queue.Empty:
+                if not any(worker.is_alive() for worker in workers):
+                    break
+                continue
+            if what == "end":
+                running -= 1
+            elif what == "row":
+                found.rows.append(value)
+                if not options.quiet:
+                    print(line(value), flush=True)
+                found.save()
+            elif what == "broken":
+                found.rows.append(Row("suite", "", "", "", options.pace, "the suite broke", [value]))
+                print(value, file=sys.stderr, flush=True)
+            else:
+                found.observed = value
+                if not options.quiet:
+                    print("boundaries: " + ", ".join(f"{len(seen)} of a {scenario} release, {pace}" for (pace, scenario), seen in value.items()), flush=True)
+        for worker in workers:
+            worker.join(30)
+    found.save()
+    return found
 
 
 def line(row: Row) -> str:
     loss = f"{row.failed} of {row.requests} failed" + (f", {row.explained} by the fault" if row.explained else "")
-    text = f"{row.kind:<38} {row.scenario:<6} {row.boundary:<72} {row.victim:<5} {row.outcome:<26} {loss}, {row.seconds:.0f} s"
+    text = f"{row.kind:<38} {row.pace:<6} {row.scenario:<6} {row.boundary:<72} {row.victim:<5} {row.outcome:<26} {loss}, {row.seconds:.0f} s"
     return text + ("" if row.injected else "  NOT INJECTED") + "".join(f"\n    VIOLATION {violation}" for violation in row.violations)
 
 
 def table(rows: t.Sequence[Row]) -> str:
-    """Return fault × play: how many faults were injected there, with ! and the number of those that broke a promise; then the sums.
-
-    The single boundaries and their outcomes are in the lines before and in build/faults.json.
-    """
+    """Return fault × play: how many faults were injected there, with ! and the number of those that broke a promise; then the sums."""
     plays = [play for play in PLAYS if any(row.play == play for row in rows)]
     plays += sorted({row.play for row in rows} - set(plays))
-    heads = "".join(f"{('window' if play == 'Roll in a window' else play.split()[0].lower()):>8}" for play in plays)
-    lines = [f"{'fault':<38} {heads}   faults  requests  failed  by fault  outcomes of good | broken releases"]
+    heads = "".join(f"{PLAYS.get(play, play):>8}" for play in plays)
+    lines = [f"{'fault':<38} {heads}   faults  requests  failed  by fault  out  outcomes of good | broken releases"]
     for kind in dict.fromkeys(row.kind for row in rows):
         mine = [row for row in rows if row.kind == kind]
         cells = []
@@ -212,20 +312,27 @@ def table(rows: t.Sequence[Row]) -> str:
         outcomes = [collections.Counter(row.outcome for row in mine if row.injected and row.scenario == scenario) for scenario in SCENARIOS]
         ends = " | ".join("; ".join(f"{count} {outcome}" for outcome, count in counter.most_common()) for counter in outcomes)
         sums = f"{sum(row.requests for row in mine):>9} {sum(row.failed for row in mine):>7} {sum(row.explained for row in mine):>9}"
-        lines.append(f"{kind:<38} {''.join(cells)} {sum(row.injected for row in mine):>8} {sums}  {ends}")
+        lines.append(f"{kind:<38} {''.join(cells)} {sum(row.injected for row in mine):>8} {sums} {max(row.out for row in mine):>4}  {ends}")
     return "\n".join(lines)
 
 
-def totals(rows: t.Sequence[Row]) -> tuple[int, int, int]:
-    """Return how many faults were injected, of how many kinds, and how many violations there were."""
-    injected = [row for row in rows if row.injected]
-    return len(injected), len({row.kind for row in injected}), sum(len(row.violations) for row in rows)
-
-
-def save(rows: t.Sequence[Row]) -> None:
-    os.makedirs(os.path.join(REPO, "build"), exist_ok=True)
-    with open(os.path.join(REPO, "build", "faults.json"), "w", encoding="utf-8") as file:
-        json.dump([row._asdict() for row in rows], file, indent=1)
+def listing(rows: t.Sequence[Row], observed: Observed) -> str:
+    """Return boundary × fault × outcome: a line for each boundary that a fault fell on, in the order of the run."""
+    order = {(pace, scenario, str(place)): number for (pace, scenario), seen in observed.items() for number, (place, dummy) in enumerate(seen)}
+    places: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        # A moment in a task is listed with the task's start.
+        at = re.sub(r"^[\d.]+ s into ", "before ", row.boundary)
+        places.setdefault((row.pace, row.scenario, at), []).append(row)
+    lines = ["| pace | release | boundary | faults and outcomes |", "|---|---|---|---|"]
+    for place, here in sorted(places.items(), key=lambda item: (*item[0][:2], order.get(item[0], 0))):
+        ends = "; ".join(
+            f"{row.kind}{' ' + row.boundary.split(' into ')[0] + ' in' if ' s into ' in row.boundary else ''}{' of ' + row.victim if row.victim else ''}: "
+            + (row.outcome if row.injected else "not injected") + (f" **{len(row.violations)} violations**" if row.violations else "")
+            for row in here
+        )
+        lines.append(f"| {' | '.join(place)} | {ends} |")
+    return "\n".join(lines)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -233,7 +340,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--sample", action="store_true", help="one case of each kind")
     made.add_argument("--kind", action="append", choices=list(KINDS), help="only this kind; may be given several times")
     made.add_argument("--place", default="", help="only boundaries that match this regular expression, such as 'good before Roll / Switch'")
-    made.add_argument("--pace", choices=[*PACES, "both"], default="both", help="rollout_pace of every run; with both, fleets take turns")
+    made.add_argument("--pace", choices=[*PACES, "both"], default="both", help="rollout_pace of every run; with both, cases take turns")
     made.add_argument("--budget-minutes", type=float, default=70, help="start no case after this time")
     made.add_argument("--seed", type=int, default=1, help="draws places, moments and victims")
     made.add_argument("--fleets", type=int, default=2, help="how many fleets work at the same time")
@@ -242,18 +349,17 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def run(*arguments: str) -> list[Row]:
-    """Run the suite as from the command line, without its table, and return the rows."""
+def run(*arguments: str) -> Results:
+    """Run the suite as from the command line, without its table, and return what came of it."""
     options = parser().parse_args(arguments)
     options.deadline = time.time() + 60 * options.budget_minutes
     return collect(options)
 
 
 def main() -> None:
-    rows = run(*sys.argv[1:])
-    save(rows)
-    faults, kinds, violations = totals(rows)
-    print(f"\n{table(rows)}\n\n{faults} faults of {kinds} kinds, {violations} violations")
+    found = run(*sys.argv[1:])
+    faults, dummy, violations = found.totals
+    print(f"\n{found}\n\nEach boundary: build/{'faults-sample' if found.options.sample else 'faults'}.md")
     sys.exit(1 if violations or not faults else 0)
 
 

@@ -17,7 +17,7 @@ from faults.kinds import KINDS
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, Row]:
-    return {row.kind: row for row in suite.run("--sample", "--seed", os.environ.get("FAULTS_SEED", "1"))}
+    return {row.kind: row for row in suite.run("--sample", "--seed", os.environ.get("FAULTS_SEED", "1")).rows}
 
 
 @pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.sampled])

@@ -19,6 +19,7 @@ import contextlib
 import json
 import multiprocessing
 import multiprocessing.connection
+import secrets
 import time
 import typing as t
 import urllib.parse
@@ -27,22 +28,31 @@ TIMEOUT = 10.0
 
 
 class Sample(t.NamedTuple):
-    """One request: when it began (seconds since 1970), how long it took in seconds, what went wrong ("" for nothing), and what served it."""
+    """One request: when it began (seconds since 1970), how long it took in seconds, what went wrong ("" for nothing), and what served it.
+
+    *via* is the address that it was sent to, *mark* its number where requests are numbered: servers on the way have it in their logs.
+    """
 
     at: float
     seconds: float
     error: str
     served: str
+    via: str = ""
+    mark: str = ""
 
 
 class Client:
-    """One HTTP/1.1 client. With *keep*, it holds its connection; a reset of a connection that it re-used counts as a failure."""
+    """One HTTP/1.1 client. With *keep*, it holds its connection; a reset of a connection that it re-used counts as a failure.
 
-    def __init__(self, url: str, *, keep: bool, version_key: str | None) -> None:
+    With a *name*, every request has a number of its own in its URL.
+    """
+
+    def __init__(self, url: str, *, keep: bool, version_key: str | None, name: str = "") -> None:
         parts = urllib.parse.urlsplit(url)
         self.host, self.port, self.path = parts.hostname or "", parts.port or 80, parts.path or "/"
         self.keep = keep
         self.version_key = version_key
+        self.name, self.number = name, 0
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     def close(self) -> None:
@@ -53,9 +63,12 @@ class Client:
     async def request(self) -> Sample:
         at, begun = time.time(), time.monotonic()
         reused = self.streams is not None
-        served = error = ""
+        served = error = mark = ""
+        if self.name:
+            self.number += 1
+            mark = f"{self.name}.{self.number}"
         try:
-            served = await asyncio.wait_for(self._exchange(), TIMEOUT)
+            served = await asyncio.wait_for(self._exchange(f"{self.path}?{mark}" if mark else self.path), TIMEOUT)
         except asyncio.TimeoutError:
             error = "timeout"
         except ConnectionRefusedError:
@@ -67,14 +80,14 @@ class Client:
             error = str(exc)
         if error or not self.keep:
             self.close()
-        return Sample(at, time.monotonic() - begun, error, served)
+        return Sample(at, time.monotonic() - begun, error, served, self.host, mark)
 
-    async def _exchange(self) -> str:
+    async def _exchange(self, path: str) -> str:
         if self.streams is None:
             self.streams = await asyncio.open_connection(self.host, self.port)
         reader, writer = self.streams
         connection = "keep-alive" if self.keep else "close"
-        writer.write(f"GET {self.path} HTTP/1.1\r\nHost: {self.host}\r\nConnection: {connection}\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\nConnection: {connection}\r\n\r\n".encode())
         await writer.drain()
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin1").split("\r\n")
         status = int(head[0].split()[1])
@@ -106,7 +119,9 @@ class Client:
             return ""
 
 
-async def _drive(urls: list[str], rate: float, clients: int, version_key: str | None, stop: asyncio.Event, samples: list[Sample], count: t.Any) -> None:
+async def _drive(
+    urls: list[str], rate: float, clients: int, version_key: str | None, name: str, stop: asyncio.Event, samples: list[Sample], count: t.Any
+) -> None:
     async def one(client: Client, pause: float, offset: float) -> None:
         await asyncio.sleep(offset)
         due = time.monotonic()
@@ -117,32 +132,35 @@ async def _drive(urls: list[str], rate: float, clients: int, version_key: str | 
             await asyncio.sleep(max(0.0, due - time.monotonic()))
         client.close()
 
+    def client(number: int) -> Client:
+        return Client(urls[number % len(urls)], keep=number % 5 != 4, version_key=version_key, name=name and f"{name}.{number}")
+
     pause = clients / rate
-    await asyncio.gather(
-        *(
-            one(Client(urls[number % len(urls)], keep=number % 5 != 4, version_key=version_key), pause, pause * number / clients)
-            for number in range(clients)
-        )
-    )
+    await asyncio.gather(*(one(client(number), pause, pause * number / clients) for number in range(clients)))
 
 
-def _main(pipe: multiprocessing.connection.Connection, urls: list[str], rate: float, clients: int, version_key: str | None, count: t.Any) -> None:
+def _main(
+    pipe: multiprocessing.connection.Connection, urls: list[str], rate: float, clients: int, version_key: str | None, name: str, count: t.Any
+) -> None:
     samples: list[Sample] = []
 
     async def run() -> None:
         stop = asyncio.Event()
         asyncio.get_running_loop().add_reader(pipe.fileno(), stop.set)
-        await _drive(urls, rate, clients, version_key, stop, samples, count)
+        await _drive(urls, rate, clients, version_key, name, stop, samples, count)
 
     asyncio.run(run())
     pipe.send([tuple(sample) for sample in samples])
 
 
 class Load:
-    """*rate* requests a second in total from *clients* clients, four of five with keep-alive, spread over *urls*."""
+    """*rate* requests a second in total from *clients* clients, four of five with keep-alive, spread over *urls*.
 
-    def __init__(self, urls: list[str], *, rate: float = 250, clients: int = 20, version_key: str | None = None) -> None:
-        self._arguments = (urls, rate, clients, version_key)
+    With *numbered*, every request has a number of its own, in its URL and in its sample.
+    """
+
+    def __init__(self, urls: list[str], *, rate: float = 250, clients: int = 20, version_key: str | None = None, numbered: bool = False) -> None:
+        self._arguments = (urls, rate, clients, version_key, secrets.token_hex(3) if numbered else "")
         self.marks: list[tuple[float, str]] = []
         self.samples: list[Sample] = []
         self._count = multiprocessing.Value("L", 0, lock=False)

@@ -14,6 +14,7 @@ REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 # ansible-core and the Pythons that carry it, the best first.
 CORES = {
     "2.16": ("3.12", "3.11", "3.10"),
+    "2.17": ("3.12", "3.11", "3.10"),
     "2.18": ("3.12", "3.13", "3.11"),
     "2.19": ("3.12", "3.13", "3.11"),
     "2.20": ("3.12", "3.13", "3.14"),

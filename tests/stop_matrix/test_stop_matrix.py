@@ -22,12 +22,17 @@ import pytest
 from stop_matrix.cores import available, environment_of
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# No case takes a tenth of it.
+HANGS = 240
 HOSTS = ("h1", "h2", "h3", "h4", "h5", "h6")
 COMMAND = "  ansible.builtin.command: \"{{ 'false' if inventory_hostname in bad else 'true' }}\"\n  changed_when: true\n"
 FAIL = f"- name: Update\n{COMMAND}"
 RESCUED = f"- name: Try\n  block:\n  - name: Update\n  {COMMAND.replace(chr(10) + '  ', chr(10) + '    ')}"
 RESCUED += "\n  rescue:\n  - name: Mend\n    ansible.builtin.debug:\n      msg: mended\n"
 RESCUE_FAILS = RESCUED.replace("ansible.builtin.debug", "ansible.builtin.fail")
+ALWAYS = "  always:\n  - name: Clean up\n    ansible.builtin.debug:\n      msg: cleaned up\n"
+BLOCK_ALWAYS = RESCUED.partition("\n  rescue:")[0] + f"\n{ALWAYS}"
+END_PLAY = f"- name: End the play\n  ansible.builtin.meta: end_play\n  when: inventory_hostname in bad\n{FAIL}"
 RUN_ONCE = "- name: Once\n  ansible.builtin.command: \"{{ 'false' if bad else 'true' }}\"\n  run_once: true\n  changed_when: true\n"
 IGNORED = f"- name: Update\n{COMMAND}  ignore_errors: true\n"
 LOST = (
@@ -49,6 +54,7 @@ class Case:
     """*tasks* run on each host; *bad* hosts misbehave; *marked* are the hosts whose update must have come to its end.
 
     What is *handled* is marked by a handler, that of bad hosts too: one that was notified runs before anybody looks away.
+    *order* is that in which the hosts must start in a window.
     """
 
     name: str
@@ -59,6 +65,8 @@ class Case:
     states: dict[str, tuple[str, ...]]
     handled: bool = False
     options: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    forks: int = 6
+    order: tuple[str, ...] = ()
 
 
 BALANCER = {"driver": "health_file", "path": "{{ rollout_root }}/out", "state_dir": "{{ rollout_root }}/lb", "settle_seconds": 0}
@@ -74,6 +82,17 @@ CASES = [
     Case("a rescue that fails", RESCUE_FAILS, ("h1",), ("h2",), False, {"h1": ("failed",), "h3": ("untouched",)}),
     Case("run_once fails", RUN_ONCE, ("h1",), (), False, {"h3": ("untouched", "pending")}),
     Case("errors ignored by the user", IGNORED, ("h1",), HOSTS, True, {"h6": ("done",)}),
+    Case("a failure in a block with an always", BLOCK_ALWAYS, ("h1",), ("h2",), False, {"h1": ("failed",), "h2": ("done",), "h3": ("untouched",)}),
+    Case("a rescue that fails, and an always", RESCUE_FAILS + ALWAYS, ("h1",), ("h2",), False, {"h1": ("failed",), "h2": ("done",), "h3": ("untouched",)}),
+    Case("end_play", END_PLAY, ("h1",), (), False, {"h1": DOWN, "h2": DOWN, "h3": ("untouched", "pending")}),
+    Case(
+        "more failures than the budget", FAIL, ("h1", "h3"), ("h2", "h4"), False, {"h1": ("failed",), "h3": ("failed",), "h5": ("untouched",)},
+        options={"rollout_on_failure": "rollback", "rollout_max_fail": 1, "rollout_max_unavailable": 3},
+    ),
+    Case(
+        "few forks, and a canary that is not the first", FAIL, (), HOSTS, True, {host: ("done",) for host in HOSTS},
+        options={"rollout_canary": ["h5"], "rollout_batch": [1, 2]}, forks=2, order=("h5", "h1", "h2", "h3", "h4", "h6"),
+    ),
     Case(
         "a budget over all batches", FAIL, ("h1", "h3"), ("h2", "h4"), False, {"h1": ("failed",), "h3": ("failed",), "h5": ("untouched",)},
         options={"rollout_on_failure": "continue", "rollout_max_fail": 1, "rollout_max_unavailable": 3},
@@ -94,7 +113,10 @@ CASES = [
 ]
 
 # What the window pace has of its own; the others run with STOP_MATRIX=full.
-IN_WINDOW = ("one fails", "a whole batch unreachable", "a rescue that fails", "handlers run before the host comes back", "a handler fails")
+IN_WINDOW = (
+    "one fails", "a whole batch unreachable", "a rescue that fails", "handlers run before the host comes back", "a handler fails", "end_play",
+    "few forks, and a canary that is not the first",
+)
 
 
 def run_case(core: str, pace: str, case: Case, directory: str) -> str:
@@ -125,14 +147,21 @@ def run_case(core: str, pace: str, case: Case, directory: str) -> str:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE")},
         "ANSIBLE_COLLECTIONS_PATH": os.path.join(REPO, "build", "tree"), "ANSIBLE_HOME": os.path.join(directory, "home"),
-        "ANSIBLE_FORKS": "6", "ANSIBLE_ROLES_PATH": os.path.join(directory, "roles"), "HOME": directory, "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8",
+        "ANSIBLE_FORKS": str(case.forks), "ANSIBLE_ROLES_PATH": os.path.join(directory, "roles"), "HOME": directory, "ANSIBLE_NOCOLOR": "1",
+        "LC_ALL": "C.UTF-8",
     }
     command = [os.path.join(os.path.dirname(python), "ansible-playbook"), "-i", inventory, "seamless.rollout.rollout", "-e", json.dumps(extra)]
-    done = subprocess.run(command, env=environment, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, env=environment, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=HANGS
+        )
+    except subprocess.TimeoutExpired as exc:
+        return f"{case.name}: it hung\n{(exc.stdout or b'')[-3000:].decode(errors='replace')}"
     marked = sorted(os.listdir(marks))
     with sqlite3.connect(os.path.join(state, "matrix", "ledger.sqlite3")) as connection:
         states = dict(connection.execute("SELECT host, state FROM hosts").fetchall())
         drained = dict(connection.execute("SELECT host, drained FROM hosts").fetchall())
+        started = [host for host, in connection.execute("SELECT host FROM events WHERE event='in_flight' ORDER BY number").fetchall()]
     wrong = []
     if (done.returncode == 0) != case.succeeds:
         wrong.append(f"exit code {done.returncode}")
@@ -144,9 +173,11 @@ def run_case(core: str, pace: str, case: Case, directory: str) -> str:
         # Without a barrier it is a matter of moments which host started before the failure was known; the last ones never do.
         if not set(marked) <= {"h1", "h2", "h3", "h4"} - (set() if case.handled else set(case.bad)):
             wrong.append(f"updated {marked}")
-        wanted_states = {**{host: BAD for host in case.bad if case.name != "run_once fails"}, "h6": ("untouched", "pending")}
+        wanted_states = {**{host: BAD for host in case.bad if case.tasks is not RUN_ONCE}, "h6": ("untouched", "pending")}
     wrong += [f"{host} is recorded as {states.get(host)}, wanted {wanted}" for host, wanted in wanted_states.items() if states.get(host) not in wanted]
     wrong += [f"{host} is drained, and no record says so" for host in HOSTS if os.path.exists(os.path.join(directory, host, "out")) and not drained.get(host)]
+    if pace == "window" and case.order and started != list(case.order):
+        wrong.append(f"started {started}, wanted {case.order}")
     return f"{case.name}: {'; '.join(wrong)}\n{done.stdout[-3000:]}" if wrong else ""
 
 

@@ -58,7 +58,9 @@ class CallbackModule(CallbackBase):
         self._step("start", task.get_name().rpartition(" : ")[2])
 
     def _result(self, result: t.Any, verdict: str) -> None:
-        self._step("result", result._task.get_name().rpartition(" : ")[2], result._host.get_name(), verdict)
+        # What is done on the controller says nothing of the host that it is done for.
+        host = "" if result._task.delegate_to == "localhost" else result._host.get_name()
+        self._step("result", result._task.get_name().rpartition(" : ")[2], host, verdict)
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
         self._result(result, "ok")

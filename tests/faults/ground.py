@@ -86,6 +86,7 @@ class Ground(Site):
         self.pace = pace
         self.number = 0
         self.live = ""
+        self.patience = 120.0
         self._pids: dict[str, str] = {}
 
     def prepare(self) -> None:
@@ -106,6 +107,8 @@ class Ground(Site):
         if played.code != 0:
             raise RuntimeError(f"the first release failed: {played.text}")
         self.live = first
+        # A run that takes longer hangs. How long one takes is for the machine to say.
+        self.patience = max(self.patience, 5 * played.seconds)
 
     def _once(self, point: str, kind: str) -> str:
         return os.path.join(self.fleet.directory, f"once-{point}.{kind}")

@@ -61,6 +61,7 @@ class Run:
         self.events: list[Event] = []
         self.acted_at: float | None = None
         self.error: BaseException | None = None
+        self._patience = ground.patience
         self._boundary, self._act = boundary, act
         self._counts: collections.Counter[tuple[str, str, str]] = collections.Counter()
         self._actor: threading.Thread | None = None
@@ -119,10 +120,10 @@ class Run:
         else:
             os.kill(self.process.pid, number)
 
-    def wait(self, timeout: float = 120) -> int | None:
+    def wait(self) -> int | None:
         """Return the exit code, negative for a signal, or None after killing a run that hangs."""
         try:
-            code: int | None = self.process.wait(timeout)
+            code: int | None = self.process.wait(self._patience)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()

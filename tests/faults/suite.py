@@ -88,19 +88,23 @@ def deaths(observed: Observed) -> list[tuple[str, str, Boundary]]:
     return found
 
 
-def cases(observed: Observed, kinds: t.Sequence[str], seed: int) -> list[Case]:
-    """Return all cases in the order in which they are worth doing: the controller's death at each task's start, in turn with one of every other kind."""
+def cases(observed: Observed, kinds: t.Sequence[str], seed: int, place: str = "") -> list[Case]:
+    """Return all cases in the order in which they are worth doing: the controller's death at each task's start, in turn with one of every other kind.
+
+    Only boundaries that match *place* count, as ``good before Roll / Switch`` does.
+    """
     chance = random.Random(seed)
-    first = [Case(DEATH, *place, chance.randrange(1 << 30)) for place in deaths(observed)] if DEATH in kinds else []
+    first = [Case(DEATH, *death, chance.randrange(1 << 30)) for death in deaths(observed)] if DEATH in kinds else []
+    first = [case for case in first if re.search(place, f"{case.scenario} {case.boundary}")]
     chance.shuffle(first)
     done = {case[1:4] for case in first}
     waiting: dict[str, list[Case]] = {}
     for kind in kinds:
         mine = [
-            Case(kind, pace, scenario, place, chance.randrange(1 << 30))
+            Case(kind, pace, scenario, where, chance.randrange(1 << 30))
             for (pace, scenario), seen in observed.items()
-            for place in possible(kind, scenario, seen, chance)
-            if kind != DEATH or (pace, scenario, place) not in done
+            for where in possible(kind, scenario, seen, chance)
+            if (kind != DEATH or (pace, scenario, where) not in done) and re.search(place, f"{scenario} {where}")
         ]
         chance.shuffle(mine)
         # Paces and scenarios in turn, as long as there are cases of each.
@@ -153,8 +157,7 @@ class Turns:
             if self._filled.is_set():
                 return None
             observed: Observed = {(pace, scenario): self._observed[pace][scenario] for pace in self.paces for scenario in SCENARIOS}
-            every = cases(observed, self.options.kind or list(KINDS), self.options.seed)
-            every = [case for case in every if re.search(self.options.place, f"{case.scenario} {case.boundary}")]
+            every = cases(observed, self.options.kind or list(KINDS), self.options.seed, self.options.place)
             self._left.extend(sample(every) if self.options.sample else every)
             self._filled.set()
             return observed

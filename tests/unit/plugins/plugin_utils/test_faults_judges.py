@@ -118,6 +118,8 @@ def test_the_controller_dies_at_every_start_of_a_task_in_every_second_case() -> 
     assert {case.kind for case in first} == {suite.DEATH} and {case[1:4] for case in first} == set(places)
     assert len({case.kind for case in every[1:40:2]}) >= 12
     assert [case.boundary for case in suite.cases(observed(), list(KINDS), 2)] != [case.boundary for case in every]
+    here = suite.cases(observed(), list(KINDS), 1, "broken .*Undo / Switch")
+    assert {case.boundary.task for case in here} == {"Switch"} and here[0].kind == here[2].kind == suite.DEATH != here[3].kind
     assert all(case.kind == "HAProxy reload" for case in suite.cases(observed(), ["HAProxy reload"], 1))
 
 

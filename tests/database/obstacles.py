@@ -40,16 +40,26 @@ class Met(t.NamedTuple):
     gone: float  # seconds after which the obstacle was gone, 0 where it stays
     failed: str
     errors: int
+    ended: bool = False
+
+
+class Gone(threading.Event):
+    """Set when the obstacle has gone. *ended* says that somebody ended its session."""
+
+    ended = False
 
 
 @contextlib.contextmanager
-def _beside(place: Place, name: str, hold: t.Callable[[Session], None]) -> t.Iterator[threading.Event]:
+def _beside(place: Place, name: str, hold: t.Callable[[Session], None]) -> t.Iterator[Gone]:
     """Have a session *hold* the table, and say by the event when it has gone."""
-    gone = threading.Event()
+    gone = Gone()
 
     def work() -> None:
         with place.connect("app", name=name) as session:
-            hold(session)
+            try:
+                hold(session)
+            except (psycopg.OperationalError, pymysql.err.Error):
+                gone.ended = True
         gone.set()
 
     thread = threading.Thread(target=work)
@@ -61,7 +71,7 @@ def _beside(place: Place, name: str, hold: t.Callable[[Session], None]) -> t.Ite
         thread.join()
 
 
-def reader(place: Place, case: Case) -> contextlib.AbstractContextManager[threading.Event]:
+def reader(place: Place, case: Case) -> contextlib.AbstractContextManager[Gone]:
     """One query that reads the table for SECONDS."""
 
     def read(session: Session) -> None:
@@ -74,21 +84,20 @@ def reader(place: Place, case: Case) -> contextlib.AbstractContextManager[thread
     return _beside(place, "report", read)
 
 
-def idle(place: Place, case: Case) -> contextlib.AbstractContextManager[threading.Event]:
+def idle(place: Place, case: Case) -> contextlib.AbstractContextManager[Gone]:
     """A transaction that has read the table and then does nothing for SECONDS."""
 
     def wait(session: Session) -> None:
         session.run("BEGIN")
         session.rows(f"SELECT * FROM {case.old.table} LIMIT 1")
         time.sleep(SECONDS)
-        with contextlib.suppress(psycopg.OperationalError, pymysql.err.Error):  # it may have been ended
-            session.run("ROLLBACK")
+        session.run("ROLLBACK")
 
     return _beside(place, "console", wait)
 
 
 @contextlib.contextmanager
-def autovacuum(place: Place, case: Case) -> t.Iterator[threading.Event]:
+def autovacuum(place: Place, case: Case) -> t.Iterator[Gone]:
     """An autovacuum that takes minutes, since it is told to go slowly."""
     with place.connect("root") as session:
         session.script(
@@ -102,13 +111,13 @@ def autovacuum(place: Place, case: Case) -> t.Iterator[threading.Event]:
                 if time.monotonic() > deadline:
                     raise Broken("autovacuum does not come")
                 time.sleep(0.1)
-            yield threading.Event()
+            yield Gone()
         finally:
             session.script(f"ALTER TABLE {case.old.table} SET (autovacuum_enabled = off)", "ALTER SYSTEM RESET autovacuum_naptime", "SELECT pg_reload_conf()")
 
 
 @contextlib.contextmanager
-def lockers(place: Place, case: Case) -> t.Iterator[threading.Event]:
+def lockers(place: Place, case: Case) -> t.Iterator[Gone]:
     """Many transactions that each hold a row for a moment, so that there always is one."""
     stop = threading.Event()
 
@@ -124,14 +133,14 @@ def lockers(place: Place, case: Case) -> t.Iterator[threading.Event]:
         thread.start()
     time.sleep(SETTLED)
     try:
-        yield threading.Event()
+        yield Gone()
     finally:
         stop.set()
         for thread in threads:
             thread.join()
 
 
-OBSTACLES: dict[str, t.Callable[[Place, Case], contextlib.AbstractContextManager[threading.Event]]] = {
+OBSTACLES: dict[str, t.Callable[[Place, Case], contextlib.AbstractContextManager[Gone]]] = {
     "long reader": reader, "idle transaction": idle, "autovacuum": autovacuum, "many lockers": lockers,
 }
 ENGINES_OF = {name: (POSTGRESQL,) if name == "autovacuum" else (POSTGRESQL, MARIADB) for name in OBSTACLES}
@@ -171,5 +180,5 @@ def meet(servers: Servers, case: Case, obstacle: str, *, phase: str = "expanded"
     quiet = max((seconds for at, seconds in samples if at + seconds < begun), default=0.0)
     return Met(
         case.engine, obstacle, phase, round(stall * 1000, 1), round(quiet * 1000, 1), round(ended - begun, 2), round(left[0] - begun, 2) if left else 0.0,
-        failed, sum(log.failed for log in logs),
+        failed, sum(log.failed for log in logs), gone.ended,
     )

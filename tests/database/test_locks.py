@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import typing as t
 
 import pytest
 
@@ -39,6 +41,12 @@ def test_clients_go_on_while_the_old_shape_goes(servers: Servers, engine: str) -
 @pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
 def test_who_is_idle_for_long_is_ended_where_that_is_asked_for(servers: Servers, engine: str) -> None:
     case = cases(engine)["rename_column"]
-    met = meet(servers, case, "idle transaction", spec={**case.spec, "limits": {**case.spec["limits"], "kill_blockers": 1}}, user="root")
+    asked: dict[str, t.Any] = {"spec": {**case.spec, "limits": {**case.spec["limits"], "kill_blockers": 1}}, "user": "root"}
+    with contextlib.ExitStack() as stack:
+        if engine == "mariadb":  # which by itself does not tell who holds a table
+            root = stack.enter_context(servers.root(engine))
+            root.run("INSTALL SONAME 'metadata_lock_info'")
+            stack.callback(root.run, "UNINSTALL SONAME 'metadata_lock_info'")
+        met = meet(servers, case, "idle transaction", **asked)
     assert not met.failed and met.errors == 0 and met.stall <= MOST, met
-    assert met.took < SECONDS - 1, met
+    assert met.ended, met

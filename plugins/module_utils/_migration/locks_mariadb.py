@@ -87,6 +87,11 @@ def _holders(db: Database, tables: t.Sequence[Name]) -> dict[int, str] | None:
     return None
 
 
+def tells_holders(db: Database) -> bool:
+    """Say whether the server tells who holds a metadata lock on which table: by default MariaDB does not."""
+    return _holders(db, [Name(db.default_schema, "")]) is not None
+
+
 def _readers(holders: t.Mapping[int, str]) -> bool:
     """Return whether anybody holds the table that has only read it."""
     return any(re.fullmatch(r"(MDL_)?SHARED(_READ)?(, (MDL_)?SHARED(_READ)?)*", modes) for modes in holders.values())

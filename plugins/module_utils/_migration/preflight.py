@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._migration import runner
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import locks_mariadb, runner
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.database import Database, DatabaseError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger import Ledger
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import POSTGRESQL, Check, Fill, Name, Plan, Table
@@ -217,6 +217,11 @@ def _mariadb(db: Database, spec: Spec, plans: t.Sequence[Plan], dummy: t.Mapping
     wsrep = db.rows("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'")
     if wsrep and str(wsrep[0][1]).upper() in ("ON", "1") and "galera" not in spec.acknowledge:
         found.problems.append("This is a Galera cluster, where DDL stops all nodes while it runs: say acknowledge: [galera] if that is acceptable.")
+    if spec.limits.kill_blockers is not None and not locks_mariadb.tells_holders(db):
+        found.warnings.append(
+            "kill_blockers ends nobody here, since this server does not tell who holds a table: INSTALL SONAME 'metadata_lock_info' (MariaDB), or switch on "
+            "the instrument wait/lock/metadata/sql/mdl of performance_schema."
+        )
     try:
         _long(
             found,

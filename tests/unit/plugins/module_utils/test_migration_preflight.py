@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import described, migrate, preflight, runner
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import spec as specs
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.database import DatabaseError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger_records import FillRecord, Gate
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Check, Column, Fill, Index, Name, Plan, Step, Table
 
@@ -55,12 +56,14 @@ class MariaDB:
     def rows(self, sql: str, params: t.Sequence[t.Any] = ()) -> list[tuple[t.Any, ...]]:
         if sql == "SHOW GRANTS":
             return [("GRANT USAGE ON *.* TO `u`@`%`",), ("GRANT ALL PRIVILEGES ON `shop`.* TO `u`@`%`",)]
+        if "METADATA_LOCK_INFO" in sql or "metadata_locks" in sql:
+            raise DatabaseError("there is no such table", kind="undefined", code="1109", statement=sql)
         if "@@log_bin" in sql:
             return [(self.log_bin, self.trusted)]
         return [("wsrep_on", self.wsrep)] if "wsrep_on" in sql else []
 
     def value(self, sql: str, params: t.Sequence[t.Any] = ()) -> t.Any:
-        return self.binlog_format if "binlog_format" in sql else self.replicas
+        return self.binlog_format if "binlog_format" in sql else 0 if "setup_instruments" in sql else self.replicas
 
 
 def found_on(server: MariaDB, **spec: t.Any) -> preflight.Findings:
@@ -82,6 +85,8 @@ def test_what_a_server_of_mariadb_is_refused_for() -> None:
     (galera,) = found_on(MariaDB(wsrep="ON")).problems
     assert "This is a Galera cluster" in galera and "acknowledge: [galera]" in galera
     assert not found_on(MariaDB(wsrep="ON"), acknowledge=["galera"]).problems
+    (idle,) = found_on(MariaDB(), limits={"kill_blockers": 30}).warnings
+    assert idle.startswith("kill_blockers ends nobody here") and "INSTALL SONAME 'metadata_lock_info'" in idle
     (lag,) = found_on(MariaDB(replicas=2)).warnings
     assert lag.startswith("2 replicas run the migration's statements one after another") and "throttle_query" in lag
 

@@ -94,7 +94,7 @@ class ActionModule(LightAction):
             conductor.restored(host)
             self._display.warning(f"{host}: {exc}")
             go = Go(False)
-        return {"proceed": go.proceed, "again": go.again, "tries": tries + 1}
+        return {"proceed": go.proceed, "again": go.again, "tries": go.tries}
 
     def _expect_the_old_release(self, facts: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:
         """Health checks of an undo must expect the release it goes back to, not the one that failed."""

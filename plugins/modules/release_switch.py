@@ -154,6 +154,11 @@ release:
   returned: success
   type: str
   sample: 1.2.0
+rollout_id:
+  description:
+    - The O(rollout_id) for which this was done.
+  returned: success
+  type: str
 switched:
   description:
     - 'Whether the link was moved. On failure: V(true) when the host runs the new release, V(false) when nothing was changed.'

@@ -22,6 +22,9 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import
 LOOK, READ, ASK, LISTEN, LISTEN_PAUSED = 0.2, 1.0, 15.0, 30.0, 3.0
 # Hosts that Ansible lost are seen by a fresh task only: who is next in line starts one when another's slot is this old, then twice that, and so on.
 PATIENCE = 10.0
+# And nobody takes a slot beside others under way on what a task knows that is older than this.
+FRESH = 2.0
+STALE = "a host under way may have been lost since"
 
 
 Rows = t.Dict[str, t.Dict[str, t.Any]]
@@ -38,10 +41,11 @@ class Reach(t.Protocol):
 
 
 class Go(t.NamedTuple):
-    """Whether to start, or to ask *again* with a fresh view of the hosts that are left."""
+    """Whether to start, or to ask *again* with a fresh view of the hosts that are left, after so many *tries* in which nobody came back."""
 
     proceed: bool
     again: bool = False
+    tries: int = 0
 
 
 class OrphanedError(Exception):
@@ -104,19 +108,24 @@ class Gatekeeper:
         blocked_since: float | None = None
         while not self.conductor.halted:
             self._insist_on_a_parent()
-            rows = self._without_lost(alive)
+            rows = self.ledger.hosts(self.id)
+            if self._record_lost(rows, alive):
+                continue
             states = {name: row["state"] for name, row in rows.items()}
             why = window.why_not_now(plan, host, states, set()) or self._held_back(host)
             if not why:
                 why = self._try_slot(plan, host, rows)
                 if not why:
                     return Go(True)
+                if why == STALE:
+                    return Go(False, again=True, tries=tries)
                 blocked_since = self._blocked(blocked_since, states, why)
             else:
                 blocked_since = None
             is_next = next((name for name in plan.order if states.get(name) == window.PENDING), None) == host
-            if is_next and self._overdue(rows, tries):
-                return Go(False, again=True)
+            # The others look too, if later: who is next may never come back, where its play is over.
+            if self._overdue(rows, tries if is_next else tries + 1):
+                return Go(False, again=True, tries=tries + 1)
             self._wait(why, told=is_next)
         return Go(False)
 
@@ -135,19 +144,22 @@ class Gatekeeper:
 
         def judge(rows: Rows) -> str:
             self._insist_on_a_parent()
-            return window.why_not_now(plan, host, {name: row["state"] for name, row in rows.items()}, unavailable)
+            return window.why_not_now(plan, host, {name: row["state"] for name, row in rows.items()}, unavailable) or (STALE if self._is_stale(rows) else "")
 
         return self.ledger.take_slot(self.id, host, judge, drained=bool(self.facts["hosts"][host]["balancers"]))
 
-    def _without_lost(self, alive: t.Container[str]) -> Rows:
-        """Return what is recorded of all hosts, after recording those in flight that Ansible has lost."""
-        rows = self.ledger.hosts(self.id)
+    def _record_lost(self, rows: Rows, alive: t.Container[str]) -> bool:
+        """Record those in flight that Ansible has lost, which may halt the rollout. Returns whether there were any."""
         lost = [
             name for name, row in rows.items() if row["state"] == window.IN_FLIGHT and name not in alive and row["updated_at"] < self._started
         ]
         for name in lost:
             self.conductor.lost(name)
-        return self.ledger.hosts(self.id) if lost else rows
+        return bool(lost)
+
+    def _is_stale(self, rows: Rows) -> bool:
+        """Say whether a host under way may have been lost since this task began, of which it would know nothing."""
+        return time.time() - self._started > FRESH and any(row["state"] == window.IN_FLIGHT for row in rows.values())
 
     def _overdue(self, rows: Rows, tries: int) -> bool:
         oldest = min((row["updated_at"] for row in rows.values() if row["state"] == window.IN_FLIGHT), default=None)

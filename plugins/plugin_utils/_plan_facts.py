@@ -103,8 +103,10 @@ def fill(
     facts["preview_hosts"] = plan.order if settings.mode == "preview" else []
     facts["finish_hosts"] = [host for host in facts["targets"] if host in answers]
     if settings.mode in ("release", "update", "promote"):
-        # Nothing is before a rollout that has nothing left to do; but what comes after it may have failed last time.
-        facts["once_before_hosts"] = plan.order[:_once.WITNESSES] if settings.once_before else []
+        # Nothing is before a rollout that has nothing left to do, unless it goes on with one whose hosts somebody settled before that was done; what comes
+        # after it may have failed last time.
+        resumed = facts["id"] in facts["takeover"]
+        facts["once_before_hosts"] = (plan.order or (facts["finish_hosts"] if resumed else []))[: _once.WITNESSES] if settings.once_before else []
         facts["once_after_hosts"] = facts["finish_hosts"][:_once.WITNESSES] if settings.once_after else []
 
 

@@ -307,6 +307,11 @@ class Planner:
                     "with -e rollout_to=ID, or leave rollout_recover at restore."
                 )
                 return None, nothing
+            if (settings.once_before or settings.migrations) and all(preflight.current_release(survey) != target for survey in answers.values()):
+                findings.problems.append(
+                    f"no host runs {target} yet, so what comes once before the hosts (rollout_once_before, rollout_migrations) may not be done, and recover "
+                    f"does none of it: leave rollout_recover at restore, and roll {target} out again."
+                )
         else:
             target = self._variables.get(facts["targets"][0], "rollout_to") or preflight.rollback_target(answers)
             if target is None:

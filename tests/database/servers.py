@@ -48,7 +48,7 @@ bind-address = 0.0.0.0
 skip-name-resolve
 innodb_buffer_pool_size = 768M
 innodb_log_file_size = 512M
-innodb_flush_log_at_trx_commit = 0
+innodb_flush_log_at_trx_commit = 2
 innodb_doublewrite = 0
 innodb_print_all_deadlocks = 1
 max_connections = 200

@@ -190,6 +190,7 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         "switched": moved,
         "previous": standing.release or standing.path,
         "release": release,
+        "rollout_id": params["rollout_id"],
         "services": [],
         "health": [],
         "healthy": None,

@@ -201,3 +201,37 @@ def test_the_holder_of_a_lock_is_in_the_plan_as_data(fleet: Fleet) -> None:
     fleet.plan(dry=True)
     assert (list(fleet.planner.public["locks"]), fleet.planner.public["can_run"]) == (["web2"], True)
     assert preflight.locks_of_others({"web2": {"survey": info.survey(fleet.stores["web2"], {})}}, "other") == {}, "ours is none of another"
+
+
+def test_who_settles_a_dead_rollout_does_not_finish_it_before_what_comes_once_is_surely_done(fleet: Fleet) -> None:
+    with open(os.path.join(fleet.directory, "before.yml"), "w", encoding="utf-8") as file:
+        file.write("[]\n")
+    fleet.add("2.0")
+    fleet.add("1.0")
+    finish = {"recover": "finish", "to": "2.0"}
+    assert fleet.plan("recover", **finish)["order"] == ["web1", "web2", "web3", "web4"]
+    with pytest.raises(SeamlessError, match=r"no host runs 2\.0 yet, so what comes once before the hosts .* may not be done"):
+        fleet.plan("recover", once_before=["before.yml"], **finish)
+    fleet.add("2.0", "web1", good=False)
+    assert fleet.plan("recover", once_before=["before.yml"], **finish)["order"] == ["web2", "web3", "web4"]
+
+
+def test_what_comes_once_before_the_hosts_is_made_up_for_where_somebody_settled_them_meanwhile(fleet: Fleet) -> None:
+    with open(os.path.join(fleet.directory, "before.yml"), "w", encoding="utf-8") as file:
+        file.write("[]\n")
+    died = fleet.plan(once_before=["before.yml"])
+    ledger = Ledger(died["state_dir"])
+    with ledger._open() as connection:
+        connection.execute("UPDATE rollouts SET process_start='another boot'")
+    fleet.add("2.0")
+    # The content of a release that this rollout staged is known by its digest.
+    for store in fleet.stores.values():
+        store.save({**(store.record("2.0") or {}), "digest": died["resolved"]["digest"]})
+    again = fleet.plan(once_before=["before.yml"])
+    assert (again["id"], again["order"], again["once_before_hosts"]) == (died["id"], [], ["web1", "web2", "web3"])
+    conductor = Conductor(again)
+    assert conductor.open_once("before", "web1") == again["once"]["before"]
+    conductor.did_once("before", "web1", again["once"]["before"][0])
+    assert conductor.open_once("before", "web1") == []
+    conductor.finish({})
+    assert fleet.plan(once_before=["before.yml"])["once_before_hosts"] == []

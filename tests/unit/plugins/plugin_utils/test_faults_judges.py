@@ -114,7 +114,7 @@ def test_the_controller_dies_at_every_start_of_a_task_in_every_second_case() -> 
     places = suite.deaths(observed())
     # Four of a good release, and of a broken one the two of the undo and the two after it, in both paces.
     assert len(places) == 16 and len(every) == len(set(every))
-    first = [case for case in every[:32:2]]
+    first = every[:32:2]
     assert {case.kind for case in first} == {suite.DEATH} and {case[1:4] for case in first} == set(places)
     assert len({case.kind for case in every[1:40:2]}) >= 12
     assert [case.boundary for case in suite.cases(observed(), list(KINDS), 2)] != [case.boundary for case in every]

@@ -160,8 +160,10 @@ def _was_undone(ground: Ground, release: str) -> bool:
 
 def _died_in(run: Run, play: str) -> bool:
     """Whether the controller died while it did what has to happen once, before it was known that it had recorded it."""
-    last = run.events[-1]
-    return last.play == play and last.task in (NOTE, RECORD) and (last.task, last.point) != (RECORD, "result")
+    if run.events[-1].play != play:
+        return False
+    seen = {(event.task, event.point) for event in run.events if event.play == play}
+    return (NOTE, "start") in seen and (RECORD, "result") not in seen
 
 
 def _let_victim_return(ground: Ground, host: str) -> None:

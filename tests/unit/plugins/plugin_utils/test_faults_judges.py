@@ -14,11 +14,11 @@ import types
 import typing as t
 
 import pytest
-from faults import checks, suite
+from faults import case, checks, suite
 from faults.case import Case, Row
 from faults.ground import WEB, Sampler
 from faults.kinds import KINDS, Fault
-from faults.steps import Boundary
+from faults.steps import Boundary, Event
 from fleet.load import Sample
 
 BALANCERS = {"198.51.100.20": "lb1", "198.51.100.21": "lb2"}
@@ -186,3 +186,21 @@ def test_every_case_is_done_by_one_fleet(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert sorted(os.listdir(tmp_path / "build")) == ["faults.json", "faults.md"]
     few = suite.run("--quiet", "--sample", "--limit", "1", "--fleets", "2")
     assert len(few.rows) == 2 and os.path.exists(tmp_path / "build" / "faults-sample.json")
+
+
+@pytest.mark.parametrize(
+    ("steps", "may_repeat"),
+    [
+        ([("Do it", "start")], False),
+        ([("Note that it ran", "start")], True),
+        ([("Note that it ran", "start"), ("Note that it ran", "result"), ("Run a hook's role", "start")], True),
+        ([("Note that it ran", "start"), ("Record that it is done", "start")], True),
+        ([("Note that it ran", "start"), ("Record that it is done", "start"), ("Record that it is done", "result")], False),
+    ],
+)
+def test_what_comes_once_may_come_again_after_a_death_between_it_and_its_record(steps: list[tuple[str, str]], may_repeat: bool) -> None:
+    play = case.ONCE_PLAYS["after"]
+    events = [Event(0.0, point, play, task, 1, "web1", "") for task, point in steps]
+    assert case._died_in(t.cast(t.Any, types.SimpleNamespace(events=events)), play) is may_repeat
+    later = [*events, Event(0.0, "start", "Finish", "Report", 1, "web1", "")]
+    assert not case._died_in(t.cast(t.Any, types.SimpleNamespace(events=later)), play)

@@ -78,6 +78,15 @@ ONCE = f"""\
 POINTS = ("before", "after")
 
 
+def begun_at(pid: str) -> str:
+    """Return when the process began, in ticks since the machine did, or "" where there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
 class Ground(Site):
     """A site of four hosts behind two balancers that goes from one good release to the next, one for each fault."""
 
@@ -87,7 +96,7 @@ class Ground(Site):
         self.number = 0
         self.live = ""
         self.patience = 120.0
-        self._pids: dict[str, str] = {}
+        self._pids: dict[str, tuple[str, str]] = {}
 
     def prepare(self) -> None:
         with open(self.fleet.inventory, encoding="utf-8") as file:
@@ -152,10 +161,13 @@ class Ground(Site):
 
     def place(self, host: str, path: str) -> str:
         """Return *path* of a host as this machine sees it. Reading there costs the host nothing, and works while its network is cut."""
-        pid = self._pids.get(host) or run(ENGINE, "inspect", "--format", "{{.State.Pid}}", self.fleet.name(host)).strip()
-        # Of a container that is down it is 0: a look at the next one, from whatever thread, must not be a look at this.
-        if pid != "0":
-            self._pids[host] = pid
+        pid, begun = self._pids.get(host, ("0", ""))
+        # A number whose container has died is soon that of another process of this machine, which has a root of its own.
+        if not begun or begun_at(pid) != begun:
+            pid = run(ENGINE, "inspect", "--format", "{{.State.Pid}}", self.fleet.name(host)).strip()
+            # Of a container that is down it is 0: a look at the next one, from whatever thread, must not be a look at this.
+            if pid != "0":
+                self._pids[host] = pid, begun_at(pid)
         return f"/proc/{pid}/root{path}"
 
     def forget(self, host: str) -> None:

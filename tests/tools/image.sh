@@ -6,6 +6,7 @@
 # Builds the image of the test fleet, once for each recipe: Debian with systemd as PID 1, sshd, Python, HAProxy.
 # Usage: image.sh            prints the image's name; everything else goes to standard error.
 #        image.sh database   the same with PostgreSQL, MariaDB and the drivers for Python; the services are there and not enabled.
+#        image.sh balancers [SUITE]   the balancers that Debian's SUITE has, bookworm by default, without systemd.
 set -euo pipefail
 
 engine=$("$(dirname "$0")/engine.sh")
@@ -30,7 +31,17 @@ case ${1:-} in
         packages+=,postgresql,mariadb-server,python3-psycopg,python3-psycopg2,python3-pymysql
         prepare="systemctl disable postgresql.service mariadb.service >/dev/null 2>&1$prepare"
         ;;
-    *) echo "image.sh makes the image of the fleet (no argument) or of its databases (\"database\"), not \"$1\"." >&2; exit 2 ;;
+    balancers)
+        name=balancers
+        suite=${2:-bookworm}
+        packages=python3,python3-yaml,haproxy,procps,iproute2,socat,ca-certificates
+        case $suite in
+            bookworm) packages+=,nginx-light,apache2,varnish,caddy,keepalived ;;
+            forky) packages+=,nginx-light ;;
+        esac
+        prepare='rm -rf /var/cache/apt/*.bin /var/lib/apt/lists/*'
+        ;;
+    *) echo "image.sh makes the image of the fleet (no argument), of its databases (\"database\") or of balancers (\"balancers SUITE\"), not \"$1\"." >&2; exit 2 ;;
 esac
 digest=$(printf '%s' "$packages$suite$prepare" | sha256sum | cut -c1-12)
 image=localhost/seamless-rollout-$name:$digest

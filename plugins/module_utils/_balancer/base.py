@@ -60,23 +60,42 @@ class Member:
         return self.admin == "ready" and self.health in ("up", "nocheck", "starting")
 
 
+class Change(t.NamedTuple):
+    """An order: bring the member to *state*, ready, drain or maint. *weight* is what it had before it was taken out, where that is known."""
+
+    ref: MemberRef
+    state: str
+    weight: int | None = None
+
+
 class Driver:
     """What a balancer must be able to do; everything else is the same for all and lives in ``rotation.py``.
 
     ``set_states`` must read back what it wrote and raise SeamlessError when the balancer did not take it.
+
+    *maintains*: it can tell maintenance from a drain. *counts_sessions*: it says what is still under way. *checks_while_drained*: its health
+    checks go on. *proves*: ``ask_for_proof`` works. *knows_pools*: it sees the other members, too. *reaches_members*: it runs where their
+    addresses can be connected to.
     """
 
     name = ""
     maintains = True
     counts_sessions = True
     checks_while_drained = True
+    proves = False
     knows_pools = True
+    reaches_members = True
+
+    @classmethod
+    def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
+        """Return one driver for each balancer process that *params*, the options of the module, name. Raises SeamlessError for a wrong one."""
+        raise NotImplementedError
 
     def members(self) -> list[Member]:
         """Return every member of every pool."""
         raise NotImplementedError
 
-    def set_states(self, changes: t.Sequence[tuple[MemberRef, str]]) -> None:
+    def set_states(self, changes: t.Sequence[Change]) -> None:
         """Bring members to ready, drain or maint, and verify it."""
         raise NotImplementedError
 

@@ -12,7 +12,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _files
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, MemberRef, gone
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef, gone
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.runtime_socket import RuntimeSocket
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
@@ -87,6 +87,13 @@ class HAProxy(Driver):
     """HAProxy 2.2 and newer, by its runtime socket."""
 
     name = "haproxy"
+    proves = True
+
+    @classmethod
+    def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
+        if not params.get("socket"):
+            raise SeamlessError("socket is not set: the driver haproxy needs its runtime socket, such as /run/haproxy/admin.sock.")
+        return [cls(address, params.get("backend") or []) for address in params["socket"]]
 
     def __init__(self, address: str, backends: t.Sequence[str]) -> None:
         self.socket = RuntimeSocket(address)
@@ -133,7 +140,7 @@ class HAProxy(Driver):
             backup=row.get("bck") == "1",
         )
 
-    def set_states(self, changes: t.Sequence[tuple[MemberRef, str]]) -> None:
+    def set_states(self, changes: t.Sequence[Change]) -> None:
         if not changes:
             return
         wrong = list(changes)
@@ -141,12 +148,12 @@ class HAProxy(Driver):
             if attempt:
                 # A reload in this very moment: the old process took the order, the new one has never heard of it.
                 time.sleep(_PAUSE)
-            self.socket.order([f"set server {ref.backend}/{ref.name} state {state}" for ref, state in wrong])
+            self.socket.order([f"set server {one.ref.backend}/{one.ref.name} state {one.state}" for one in wrong])
             seen = {member.ref: member for member in self.members()}
-            wrong = [(ref, state) for ref, state in wrong if ref not in seen or seen[ref].admin != state]
+            wrong = [one for one in wrong if one.ref not in seen or seen[one.ref].admin != one.state]
             if not wrong:
                 return
-        ref, state = wrong[0]
+        ref, state, dummy = wrong[0]
         if ref not in seen:
             raise gone(ref)
         raise SeamlessError(

@@ -11,7 +11,7 @@ import os
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _files, _health
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, MemberRef
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 
@@ -26,6 +26,15 @@ class HealthFile(Driver):
     counts_sessions = False
     checks_while_drained = False
     knows_pools = False
+
+    @classmethod
+    def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
+        owner = str(params.get("owner") or "ansible")
+        members = params.get("members") or [{}]
+        if len(members) != 1:
+            raise SeamlessError(f"the driver health_file runs on the application's own host and takes one member, not {len(members)}.")
+        path = params.get("path") or f"/run/seamless-rollout/{owner}.drain"
+        return [cls(path, str(members[0].get("name") or "self"), owner, params.get("check_url"))]
 
     def __init__(self, path: str, name: str, owner: str, check_url: str | None) -> None:
         self.path = path
@@ -44,13 +53,13 @@ class HealthFile(Driver):
         result = _health.probe_once(_health.validate_probes([{"url": self.check_url, "status": "2xx"}]))[0]
         return ("up" if result["ok"] else "down"), bool(result["ok"]), str(result["detail"])
 
-    def set_states(self, changes: t.Sequence[tuple[MemberRef, str]]) -> None:
-        for dummy, state in changes:
-            if state == "ready":
+    def set_states(self, changes: t.Sequence[Change]) -> None:
+        for change in changes:
+            if change.state == "ready":
                 os.unlink(self.path)
                 _files.sync_directory(os.path.dirname(self.path))
             else:
                 _files.make_directory(os.path.dirname(self.path))
                 _files.write_atomically(self.path, json.dumps({"owner": self.owner}).encode() + b"\n")
-        if self.members()[0].admin != ("ready" if changes and changes[-1][1] == "ready" else "drain"):
+        if changes and os.path.lexists(self.path) == (changes[-1].state == "ready"):
             raise SeamlessError(f"{self.path} is not what it was just made: something else creates or removes it.")

@@ -8,19 +8,12 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Member
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import DEFAULT_DIRECTORY, Records
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import Records
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import open_drivers
 
-ARGUMENT_SPEC: dict[str, t.Any] = {
-    "driver": {"type": "str", "choices": ["haproxy", "health_file"], "default": "haproxy"},
-    "socket": {"type": "list", "elements": "str", "default": []},
-    "backend": {"type": "list", "elements": "str", "default": []},
-    "owner": {"type": "str", "default": "ansible"},
-    "state_dir": {"type": "path", "default": DEFAULT_DIRECTORY},
-    "path": {"type": "path"},
-    "check_url": {"type": "str"},
-}
+ARGUMENT_SPEC: dict[str, t.Any] = dict(options.SPEC)
 
 
 def describe(member: Member, record: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.pools import floor_of
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import DEFAULT_DIRECTORY
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.rotation import Rotation
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
-    "driver": {"type": "str", "choices": ["haproxy", "health_file"], "default": "haproxy"},
-    "socket": {"type": "list", "elements": "str", "default": []},
-    "backend": {"type": "list", "elements": "str", "default": []},
+    **options.SPEC,
     "members": {
         "type": "list",
         "elements": "dict",
@@ -33,16 +31,11 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "min_available": {"type": "str", "default": "1"},
     "poll_interval": {"type": "float", "default": 0.1},
     "settle_polls": {"type": "int", "default": 3},
-    "settle_seconds": {"type": "float", "default": 5},
     "sticky": {"type": "str", "choices": ["keep", "move"], "default": "keep"},
-    "owner": {"type": "str", "default": "ansible"},
     "rollout_id": {"type": "str", "default": ""},
     "reason": {"type": "str", "default": ""},
-    "state_dir": {"type": "path", "default": DEFAULT_DIRECTORY},
     "force": {"type": "bool", "default": False},
     "persist_state": {"type": "path"},
-    "path": {"type": "path"},
-    "check_url": {"type": "str"},
 }
 
 

@@ -12,36 +12,56 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
+# Each is imported where it is needed: a call for one balancer does not pay for the others, and Ansible ships to a host what it sees imported.
 
-def _haproxy(params: t.Mapping[str, t.Any]) -> list[Driver]:
+
+def _haproxy() -> type[Driver]:
     from ansible_collections.seamless.rollout.plugins.module_utils._balancer.haproxy import HAProxy
 
-    if not params.get("socket"):
-        raise SeamlessError("socket is not set: the driver haproxy needs its runtime socket, such as /run/haproxy/admin.sock.")
-    return [HAProxy(address, params.get("backend") or []) for address in params["socket"]]
+    return HAProxy
 
 
-def _health_file(params: t.Mapping[str, t.Any]) -> list[Driver]:
+def _health_file() -> type[Driver]:
     from ansible_collections.seamless.rollout.plugins.module_utils._balancer.health_file import HealthFile
 
-    owner = str(params.get("owner") or "ansible")
-    members = params.get("members") or [{}]
-    if len(members) != 1:
-        raise SeamlessError(f"the driver health_file runs on the application's own host and takes one member, not {len(members)}.")
-    path = params.get("path") or f"/run/seamless-rollout/{owner}.drain"
-    return [HealthFile(path, str(members[0].get("name") or "self"), owner, params.get("check_url"))]
+    return HealthFile
 
 
-DRIVERS: dict[str, t.Callable[[t.Mapping[str, t.Any]], list[Driver]]] = {
+def _nginx() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.nginx import Nginx
+
+    return Nginx
+
+
+def _traefik() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.traefik import Traefik
+
+    return Traefik
+
+
+def _envoy() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.envoy import Envoy
+
+    return Envoy
+
+
+DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "haproxy": _haproxy,
     "health_file": _health_file,
+    "nginx": _nginx,
+    "traefik": _traefik,
+    "envoy": _envoy,
 }
+
+
+def find_driver(name: str) -> type[Driver]:
+    """Return the driver of that name. Raises SeamlessError where there is none."""
+    if name not in DRIVERS:
+        near = difflib.get_close_matches(name, DRIVERS, n=1)
+        raise SeamlessError(f"driver is {name!r}: there are {', '.join(DRIVERS)}." + (f" Did you mean {near[0]}?" if near else ""))
+    return DRIVERS[name]()
 
 
 def open_drivers(params: t.Mapping[str, t.Any]) -> list[Driver]:
     """Return one driver for each balancer process that *params* name."""
-    name = params["driver"]
-    if name not in DRIVERS:
-        near = difflib.get_close_matches(name, DRIVERS, n=1)
-        raise SeamlessError(f"driver is {name!r}: there are {', '.join(DRIVERS)}." + (f" Did you mean {near[0]}?" if near else ""))
-    return DRIVERS[name](params)
+    return find_driver(params["driver"]).open(params)

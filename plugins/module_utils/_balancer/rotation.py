@@ -10,8 +10,8 @@ import contextlib
 import time
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer import pools, quiet
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, gone
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import asking, pools, quiet
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, gone
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import Records
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import open_drivers
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
@@ -28,6 +28,9 @@ class Target:
         self.changed = False
         self.at: float | None = None
         self.seconds = 0.0
+
+    def order(self, state: str) -> Change:
+        return Change(self.member.ref, state, (self.record or {}).get("prior_weight"))
 
     @property
     def escalated(self) -> bool:
@@ -148,7 +151,7 @@ class Rotation:
             for target in mine:
                 if state != "ready" and (target.record or {}).get("state") != state:
                     self._record(target, state)
-            driver.set_states([(target.member.ref, state) for target in mine])
+            driver.set_states([target.order(state) for target in mine])
             for target in mine:
                 target.at = time.time()
                 if state == "ready":
@@ -179,9 +182,10 @@ class Rotation:
                 time.sleep(self.params["poll_interval"])
 
     def _wait_marked_down(self, targets: t.Sequence[Target]) -> None:
-        """Give every balancer time to see the health check fail; where the endpoint can be asked, make sure that it does."""
+        """Give every balancer time to see the health check fail, where that is what it goes by; where the endpoint can be asked, make sure
+        that it does. One that takes orders has to let requests end that nobody counts."""
         deadline = time.monotonic() + max(1.0, self.params["drain_timeout"])
-        while any(target.member.health == "up" for target in targets):
+        while any(target.member.health == "up" and not target.driver.knows_pools for target in targets):
             if time.monotonic() >= deadline:
                 raise SeamlessError(
                     f"{self.params['check_url']} still answers as healthy although {self.params['path'] or 'the health file'} is there: make the "
@@ -227,12 +231,23 @@ class Rotation:
         for target in filter(self._ours, self.targets):
             self.records.remove(target.member.ref)
         if self.params["wait"]:
-            self._wait_until(lambda target: target.member.serving, self.targets, deadline, "it was enabled but is not up")
+            try:
+                self._wait_until(lambda target: target.member.serving, self.targets, deadline, "it was enabled but is not up")
+            except SeamlessError:
+                self._take_back([target for target in pending if not target.driver.knows_pools and not target.member.serving])
+                raise
             if any(target.changed and not target.driver.knows_pools for target in self.targets):
                 # Nobody says when the balancers have seen enough good checks, and until then the next host must not leave.
                 time.sleep(self.params["settle_seconds"])
         for target in self.targets:
             target.seconds = round(time.monotonic() - started, 3)
+
+    def _take_back(self, targets: t.Sequence[Target]) -> None:
+        """Take out again what could be asked only when it was in: its own endpoint says that it is dead."""
+        for target in targets:
+            target.record = None
+            target.before = "ready"
+        self._set(targets, "drain")
 
     def _ours(self, target: Target) -> bool:
         return target.record is not None and (target.record.get("owner") == self.params["owner"] or self.params["force"])
@@ -261,7 +276,7 @@ class Rotation:
         paused = [target for target in checked if target.member.admin == "maint"]
         if paused:
             for driver in self.drivers:
-                driver.set_states([(target.member.ref, "drain") for target in paused if target.driver is driver])
+                driver.set_states([target.order("drain") for target in paused if target.driver is driver])
             self.refresh()
             for target in paused:
                 if target.record:
@@ -274,6 +289,14 @@ class Rotation:
             lambda target: target.member.fully_up or target.member.admin == "ready" or target.escalated,
             checked, deadline, "its checks do not pass, so it was not enabled",
         )
+        unproven = [target for target in pending if target.member.health == "nocheck" or not target.driver.proves]
+        try:
+            asking.wait_for_answers(
+                [(target.member, asking.probe_of(target.member, target.driver, self.params["check_url"])) for target in unproven],
+                deadline, self.params["poll_interval"],
+            )
+        except SeamlessError as exc:
+            raise SeamlessError(f"{exc} It was not enabled within {self.params['enable_timeout']:g} s.", **self.details()) from exc
 
     def _wait_until(self, ready: t.Callable[[Target], bool], targets: t.Sequence[Target], deadline: float, problem: str) -> None:
         while targets:

@@ -1,0 +1,18 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The balancers under test, by name."""
+
+from __future__ import annotations
+
+from conformance.subject import Subject
+from conformance.subjects import envoy, haproxy, nginx, traefik
+
+SUBJECTS: dict[str, type[Subject]] = {
+    "haproxy": haproxy.HAProxySubject,
+    "health_file": haproxy.HealthFileSubject,
+    "nginx": nginx.NginxSubject,
+    "traefik": traefik.TraefikSubject,
+    "envoy": envoy.EnvoySubject,
+}

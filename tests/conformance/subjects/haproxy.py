@@ -1,0 +1,130 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import subprocess
+import typing as t
+
+from conformance.subject import FRONT, INTERVAL, PORTS, Subject, version_of
+
+CONFIG = """\
+global
+    stats socket {directory}/admin.sock level admin
+    stats socket {directory}/operator.sock level operator
+    server-state-file {directory}/state
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 20s
+    timeout server 20s
+    timeout tunnel 60s
+    option idle-close-on-response
+    load-server-state-from-file global
+    option httpchk GET /healthz
+    default-server check inter {interval}ms fall 2 rise 2 weight 100
+frontend web
+    bind 127.0.0.1:{front}
+    use_backend api if {{ path_beg /api }}
+    default_backend app
+backend app
+    cookie SERVER insert indirect nocache
+{app}
+backend api
+{api}
+"""
+
+
+class HAProxySubject(Subject):
+    driver = "haproxy"
+    title = "HAProxy"
+    keeps_state = True
+
+    def version(self) -> str:
+        return version_of("haproxy", "-v")
+
+    def configure(self) -> None:
+        lines = [f"    server {name} 127.0.0.1:{port} cookie {name}" for name, port in PORTS.items()]
+        text = CONFIG.format(
+            directory=self.directory, interval=int(INTERVAL * 1000), front=FRONT, app="\n".join(lines),
+            api="\n".join(line.partition(" cookie")[0] for line in lines[:2]),
+        )
+        self.write("haproxy.cfg", text)
+        if os.path.exists(self.path("state")):
+            os.unlink(self.path("state"))
+
+    def command(self) -> list[str]:
+        return ["haproxy", "-db", "-f", self.path("haproxy.cfg")]
+
+    def reload(self) -> None:
+        assert self.process
+        old = self.process
+        with open(self.path("log"), "ab") as log:
+            self.process = subprocess.Popen([*self.command(), "-sf", str(old.pid)], stdout=log, stderr=log, cwd=self.directory)
+        self.wait(lambda: f"Pid: {self.process.pid}" in self.ask("show info") if self.process else False)
+        self.wait(lambda: old.poll() is not None, 5)
+
+    def ask(self, command: str) -> str:
+        done = subprocess.run(
+            ["socat", "-t5", "-", f"UNIX-CONNECT:{self.path('admin.sock')}"], input=f"{command}\n", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            text=True, check=False,
+        )
+        return done.stdout
+
+    def params(self) -> dict[str, t.Any]:
+        return {"socket": [self.path("admin.sock")]}
+
+    def call(self, operation: str, *names: str, check_mode: bool = False, **params: t.Any) -> dict[str, t.Any]:
+        if operation == "lb_member":
+            params = {"persist_state": self.path("state"), **params}
+        return super().call(operation, *names, check_mode=check_mode, **params)
+
+    def wrong_credentials(self) -> dict[str, t.Any]:
+        return {"socket": [self.path("operator.sock")]}
+
+    def dead_second(self) -> dict[str, t.Any]:
+        return {"socket": [self.path("admin.sock"), self.path("nobody.sock")]}
+
+    def take_out_by_hand(self, name: str) -> None:
+        self.ask(f"set server app/{name} state maint")
+
+
+class HealthFileSubject(HAProxySubject):
+    """The application's own health endpoint, in front of HAProxy."""
+
+    driver = "health_file"
+    title = "health file (HAProxy)"
+    pools = False
+    settle = 3 * INTERVAL + 0.4
+    limits: t.ClassVar[dict[str, str]] = {
+        "all pools": "every balancer that asks the endpoint sees it, whatever its pools are",
+        "sticky clients": "move when the balancer calls the member down",
+        "weight": "a file has none",
+        "second balancer unreachable": "no balancer is asked",
+        "wrong credentials": "there are none",
+        "mistyped member": "the file is on the host itself",
+        "floor, two callers": "a host sees no other one; the rollout keeps the floor",
+    }
+
+    def params(self) -> dict[str, t.Any]:
+        return {}
+
+    def call(self, operation: str, *names: str, check_mode: bool = False, **params: t.Any) -> dict[str, t.Any]:
+        name = names[0] if names else params.pop("of", "s1")
+        where = {"path": self.path(f"{name}.down"), "check_url": f"http://127.0.0.1:{PORTS[name]}/healthz"}
+        return Subject.call(self, operation, *names, check_mode=check_mode, **{**where, **params})
+
+    def standing(self, name: str, pool: str = "app") -> dict[str, t.Any]:
+        return t.cast("dict[str, t.Any]", self.call("lb_info", of=name)["pools"][0]["members"][0])
+
+    def take_out_by_hand(self, name: str) -> None:
+        self.write(f"{name}.down", "")
+        self.wait(lambda: name not in self.served())
+
+    def back_to_normal(self) -> None:
+        for name in PORTS:
+            if os.path.exists(self.path(f"{name}.down")):
+                os.unlink(self.path(f"{name}.down"))
+        super().back_to_normal()

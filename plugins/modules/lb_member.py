@@ -20,6 +20,7 @@ description:
 author:
   - Seamless Rollout Contributors (@seamless-rollout)
 extends_documentation_fragment:
+  - seamless.rollout.balancer
   - seamless.rollout.attributes
   - seamless.rollout.attributes.actiongroup_rollout
 attributes:
@@ -32,26 +33,6 @@ attributes:
   platform:
     platforms: posix
 options:
-  driver:
-    description:
-      - Kind of the balancer.
-    type: str
-    choices:
-      - haproxy
-      - health_file
-    default: haproxy
-  socket:
-    description:
-      - 'Runtime sockets of HAProxy: paths, or V(host:port) for TCP. Several for several processes.'
-    type: list
-    elements: str
-    default: []
-  backend:
-    description:
-      - Backends. By default every one that holds the member.
-    type: list
-    elements: str
-    default: []
   members:
     description:
       - Members, by server name or address. Needed unless O(balancers) name a member each.
@@ -136,11 +117,6 @@ options:
       - How many looks in a row must find a member quiet.
     type: int
     default: 3
-  settle_seconds:
-    description:
-      - 'For V(health_file), the seconds that balancers need to notice: interval times falls, and the timeout.'
-    type: float
-    default: 5
   sticky:
     description:
       - V(keep) drains, so that clients with a sticky session still come. V(move) goes to maintenance instead, which sends them elsewhere at once; running
@@ -150,11 +126,6 @@ options:
       - keep
       - move
     default: keep
-  owner:
-    description:
-      - Who takes members out, such as the application. A member is enabled only by who took it out.
-    type: str
-    default: ansible
   rollout_id:
     description:
       - Name of the rollout, for the record.
@@ -165,11 +136,6 @@ options:
       - Why, for the record.
     type: str
     default: ''
-  state_dir:
-    description:
-      - Directory on the balancer's machine for the records of who took what out.
-    type: path
-    default: /var/lib/seamless-rollout/balancer
   force:
     description:
       - Whether to touch members that somebody else took out. They are ours from then on.
@@ -179,14 +145,6 @@ options:
     description:
       - Path of HAProxy's server state file, written after every change.
     type: path
-  path:
-    description:
-      - For V(health_file), the file that makes the health endpoint fail. Defaults to C(/run/seamless-rollout/OWNER.drain).
-    type: path
-  check_url:
-    description:
-      - For V(health_file), the health endpoint, to make sure that it follows the file.
-    type: str
 seealso:
   - module: seamless.rollout.lb_info
 """

@@ -37,8 +37,8 @@ class Subject:
 
     driver = ""
     title = ""
-    limits: t.ClassVar[dict[str, str]] = {}
-    costs: t.ClassVar[tuple[str, ...]] = ()
+    limits: t.Mapping[str, str] = {}
+    costs: t.Sequence[str] = ()
     why = ""
     pools = True
     checks = True

@@ -60,7 +60,7 @@ class Rotation:
             found: list[Member] = []
             for wanted in self.params["members"]:
                 hits = pools.find(members, wanted) if driver.knows_pools else members
-                if not hits:
+                if not hits and driver.knows_pools:
                     raise pools.unknown(wanted, members)
                 found += [member for member in hits if member not in found]
             self.targets += [Target(driver, member, self.records.get(member.ref)) for member in found]

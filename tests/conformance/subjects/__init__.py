@@ -15,4 +15,5 @@ SUBJECTS: dict[str, type[Subject]] = {
     "nginx": nginx.NginxSubject,
     "traefik": traefik.TraefikSubject,
     "envoy": envoy.EnvoySubject,
+    "command": haproxy.CommandSubject,
 }

@@ -16,4 +16,5 @@ SUBJECTS: dict[str, type[Subject]] = {
     "traefik": traefik.TraefikSubject,
     "envoy": envoy.EnvoySubject,
     "command": haproxy.CommandSubject,
+    "example": haproxy.ExampleSubject,
 }

@@ -6,7 +6,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import textwrap
 import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import registry
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver
 
 from conformance.subject import FRONT, INTERVAL, PORTS, Subject, version_of
 
@@ -175,3 +179,30 @@ class CommandSubject(HAProxySubject):
 
     def wrong_credentials(self) -> dict[str, t.Any]:
         return {"commands": {**self.params()["commands"], "list": ["sh", self.path("operator.sh")]}}
+
+
+class ExampleSubject(HAProxySubject):
+    """The driver that the guide shows."""
+
+    driver = "example"
+    title = "the guide's example (HAProxy)"
+    keeps_state = False
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory)
+        scope: dict[str, t.Any] = {"__name__": "example"}
+        exec(example(), scope)
+        registry.DRIVERS["example"] = lambda: t.cast("type[Driver]", scope["Example"])
+
+    def call(self, operation: str, *names: str, check_mode: bool = False, **params: t.Any) -> dict[str, t.Any]:
+        return Subject.call(self, operation, *names, check_mode=check_mode, **params)
+
+
+def example() -> str:
+    """Return the code on the page about drivers."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    with open(os.path.join(root, "docs", "docsite", "rst", "balancer_driver.rst"), encoding="utf-8") as file:
+        code = file.read().partition(".. code-block:: python\n")[2]
+    lines = [line for line in code.splitlines(keepends=True)]
+    end = next(number for number, line in enumerate(lines) if line.strip() and not line.startswith("   "))
+    return textwrap.dedent("".join(lines[:end]))

@@ -54,6 +54,27 @@ options:
         description:
           - Port, where the address alone is not enough.
         type: int
+  instead_of:
+    description:
+      - With O(state=enabled), members that are drained by the same order that enables O(members), so that a whole pool changes at one moment.
+      - O(members) must be healthy before anything is changed, and afterwards the floor must be kept. The same call with both lists exchanged is the way back.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description:
+          - Name of the server.
+        type: str
+        required: true
+      address:
+        description:
+          - Address, for when no server has that name.
+        type: str
+      port:
+        description:
+          - Port, where the address alone is not enough.
+        type: int
   balancers:
     description:
       - Balancers to change at the same moment, for one host's task. Without it, the module runs where the task runs.
@@ -172,6 +193,15 @@ EXAMPLES = r"""
         backend: shop
     state: enabled
     owner: shop
+
+- name: Send everything to the green servers instead of the blue ones, at once
+  seamless.rollout.lb_member:
+    socket: /run/haproxy/admin.sock
+    backend: shop
+    members: [{name: green1}, {name: green2}]
+    instead_of: [{name: blue1}, {name: blue2}]
+    owner: shop
+  delegate_to: lb1
 """
 
 RETURN = r"""

@@ -112,6 +112,7 @@ class HealthFileSubject(HAProxySubject):
         "wrong credentials": "there are none",
         "mistyped member": "the file is on the host itself",
         "floor, two callers": "a host sees no other one; the rollout keeps the floor",
+        "exchange under load": "a host sees no other one",
     }
 
     def params(self) -> dict[str, t.Any]:

@@ -20,8 +20,16 @@ def balancer_calls(
     return expand_balancers(host, plain(balancers), plain(groups))
 
 
+def balancer_members(hosts: t.Sequence[str], hostvars: t.Mapping[str, t.Any]) -> list[dict[str, str]]:
+    found = []
+    for host in hosts:
+        address = hostvars[host].get("ansible_host") if host in hostvars else None
+        found.append({"name": str(host), **({"address": str(plain(address))} if address else {})})
+    return found
+
+
 class FilterModule:
     """Filters of seamless.rollout."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"balancer_machines": balancer_machines, "balancer_calls": balancer_calls}
+        return {"balancer_machines": balancer_machines, "balancer_calls": balancer_calls, "balancer_members": balancer_members}

@@ -64,7 +64,8 @@ class Planner:
             host_values = values if host == targets[0] else self._variables.all_rollout(host)
             traits[host] = self._traits(host, mode, host_values, name=host != targets[0])
             steps.update(_steps.named_steps(host_values))
-            calls[host] = preflight.expand_balancers(host, host_values.get("rollout_balancers") or [], groups)
+            balancers = [] if settings.out_of_rotation else host_values.get("rollout_balancers") or []
+            calls[host] = preflight.expand_balancers(host, balancers, groups)
         problems += preflight.unknown_machines(calls, set(groups.get("all", [])))
         files, missing = _steps.find_steps(steps, places)
         problems += missing + _traits.sort_into_tiers(traits, settings.tiers, groups)

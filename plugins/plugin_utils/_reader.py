@@ -56,6 +56,7 @@ DEFAULTS: dict[str, t.Any] = {
     "once_before": [],
     "order": None,
     "override": "",
+    "out_of_rotation": False,
     "owner": None,
     "pace": "batch",
     "pipelining": True,
@@ -104,6 +105,10 @@ class Reader:
     def get(self, name: str) -> t.Any:
         value = self.values.get(f"rollout_{name}")
         return DEFAULTS[name] if value is None or value == "" else value
+
+    def override(self, **values: t.Any) -> None:
+        """Have other values than those the user wrote; None is the default."""
+        self.values = {**self.values, **{f"rollout_{name}": value for name, value in values.items()}}
 
     def complain(self, name: str, want: str) -> None:
         self.errors.append(f"rollout_{name} is {self.get(name)!r}: {want}")

@@ -66,6 +66,7 @@ class Settings:
     health: list[dict[str, t.Any]]
     services: list[dict[str, t.Any]]
     force: bool
+    out_of_rotation: bool
     reason: str
     windows: list[dict[str, t.Any]]
     blockers: list[dict[str, t.Any]]
@@ -87,6 +88,10 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
     """
     reader = Reader(values)
     reader.errors.extend(unknown_names(values))
+    out_of_rotation = reader.boolean("out_of_rotation")
+    if out_of_rotation:
+        # Nobody sends requests there: all go at once, and there is nobody to hold back or to watch.
+        reader.override(canary=0, batch=["100%"], max_unavailable="100%", min_available=None, zone_min_available=None, bake_seconds=0, pace="batch")
     app = reader.get("app")
     if app is None:
         reader.errors.append('rollout_app is not set: name the application, for example rollout_app: shop.')
@@ -159,6 +164,7 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
         health=reader.listing("health", dict, "[{url: http://127.0.0.1:8000/health}]"),
         services=reader.listing("services", dict, "[{name: shop, action: restart}]"),
         force=reader.boolean("force"),
+        out_of_rotation=out_of_rotation,
         reason=str(reader.get("reason")),
         recover=reader.choice("recover", RECOVERIES),
         once_before=[*database, *reader.listing("once_before", str, "[migrate.yml]")],

@@ -30,6 +30,13 @@ def test_nothing_is_lost_by(operation: str, servers: Servers) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_a_backfill_of_one_operation_writes_rows_that_another_one_has_not_filled_yet(engine: str, servers: Servers) -> None:
+    """The rename's check that the new column has a value is there before its own backfill is."""
+    result = Protocol(servers, cases(engine)["split_column-and_rename"], "contract", "shop").run()
+    assert result.ok, f"{suite.line(result)}\n" + "\n".join(result.wrong)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("name", "outcome"), [("split_column", "contract"), ("rename_column", "restore")])
 def test_a_killed_runner_loses_nothing(engine: str, name: str, outcome: str, servers: Servers) -> None:
     result = Protocol(servers, cases(engine)[name], outcome, "shop", kills=4, seed=SEED).run()

@@ -107,7 +107,10 @@ def tried(work: Work, table: Table, texts: t.Iterable[str]) -> str:
 
 
 def body(sync: Sync, objects: Objects) -> str:
-    """Return the trigger's body. The marker is looked at only where something changed: most updates are of other columns."""
+    """Return the trigger's body. The marker is looked at only where something changed: most updates are of other columns.
+
+    A row that has no new value yet gets it in whatever write, a backfill of another operation too: a check may be there that asks for it.
+    """
     work = sync.work
     up, down = assigned(work, sync.ups("NEW.")), assigned(work, sync.downs("NEW."))
     old_changed, new_changed, empty = sync.changed(sync.old), sync.changed(sync.finals), sync.empty("NEW.")
@@ -127,7 +130,7 @@ def body(sync: Sync, objects: Objects) -> str:
     END IF;
   ELSIF ({old_changed}) AND ({MARKED}) IS NOT TRUE THEN
     {up}{objects.count()}
-  ELSIF {empty} AND ({MARKED}) IS NOT TRUE THEN
+  ELSIF {empty} THEN
     {up}
   END IF;
   RETURN NEW;

@@ -45,12 +45,26 @@ def _envoy() -> type[Driver]:
     return Envoy
 
 
+def _nginx_plus() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.nginx_plus import NginxPlus
+
+    return NginxPlus
+
+
+def _haproxy_dataplane() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.haproxy_dataplane import HAProxyDataPlane
+
+    return HAProxyDataPlane
+
+
 DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "haproxy": _haproxy,
     "health_file": _health_file,
     "nginx": _nginx,
     "traefik": _traefik,
     "envoy": _envoy,
+    "nginx_plus": _nginx_plus,
+    "haproxy_dataplane": _haproxy_dataplane,
 }
 
 

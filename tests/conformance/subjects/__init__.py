@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from conformance.subject import Subject
-from conformance.subjects import envoy, haproxy, nginx, traefik
+from conformance.subjects import envoy, haproxy, haproxy_dataplane, nginx, nginx_plus, traefik
 
 SUBJECTS: dict[str, type[Subject]] = {
     "haproxy": haproxy.HAProxySubject,
@@ -15,4 +15,6 @@ SUBJECTS: dict[str, type[Subject]] = {
     "nginx": nginx.NginxSubject,
     "traefik": traefik.TraefikSubject,
     "envoy": envoy.EnvoySubject,
+    "nginx_plus": nginx_plus.NginxPlusSubject,
+    "haproxy_dataplane": haproxy_dataplane.DataPlaneSubject,
 }

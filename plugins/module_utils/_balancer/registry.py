@@ -57,6 +57,12 @@ def _haproxy_dataplane() -> type[Driver]:
     return HAProxyDataPlane
 
 
+def _aws_target_group() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.aws_target_group import AwsTargetGroup
+
+    return AwsTargetGroup
+
+
 DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "haproxy": _haproxy,
     "health_file": _health_file,
@@ -65,6 +71,7 @@ DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "envoy": _envoy,
     "nginx_plus": _nginx_plus,
     "haproxy_dataplane": _haproxy_dataplane,
+    "aws_target_group": _aws_target_group,
 }
 
 

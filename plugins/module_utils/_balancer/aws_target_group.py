@@ -10,8 +10,8 @@ import importlib
 import re
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef, gone
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import CloudDriver, Removed, require_backend, wait_until
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, MemberRef
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import Listed, RemovingDriver, require_backend
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 ARN = re.compile(r"arn:[^:]+:elasticloadbalancing:(?P<region>[^:]+):(?P<account>[^:]*):targetgroup/(?P<name>[^/]+)/[^/]+")
@@ -47,7 +47,7 @@ def health_of(state: str, reason: str) -> tuple[str, bool]:
     return health, health != "down"
 
 
-class AwsTargetGroup(CloudDriver):
+class AwsTargetGroup(RemovingDriver):
     """Targets of Elastic Load Balancing (ALB, NLB). A drained one is deregistered, and drained when it is not ``draining`` any more.
 
     Deregistering with another port than the registered one succeeds and does nothing, so it is always done with both, as they were listed.
@@ -70,11 +70,9 @@ class AwsTargetGroup(CloudDriver):
         ]
 
     def __init__(self, client: t.Any, balancer: str, arns: t.Sequence[str], state_dir: str, drain_timeout: float = 30) -> None:
-        super().__init__()
+        super().__init__(balancer, state_dir)
         self.client = client
-        self.balancer = balancer
         self.arns = {t.cast("re.Match[str]", ARN.fullmatch(arn))["name"]: arn for arn in arns}
-        self.removed = Removed(state_dir, balancer)
         self.drain_timeout = drain_timeout
         self._types: dict[str, str] | None = None
 
@@ -101,64 +99,38 @@ class AwsTargetGroup(CloudDriver):
                     raise SeamlessError(f"{name} has a function as its target: there is no host that could be taken out of it.")
         return self._types
 
-    def _listed(self) -> dict[MemberRef, tuple[dict[str, t.Any], str, str]]:
-        """Return what the groups list: target, state and reason. A deregistered target is there until its draining is over."""
+    def listed(self) -> dict[MemberRef, Listed]:
+        """Return what the groups list. A deregistered target is there until its draining is over."""
+        self._check_types()
         found = {}
         for name, arn in self.arns.items():
             for one in self._ask("describe_target_health", TargetGroupArn=arn)["TargetHealthDescriptions"]:
                 health = one.get("TargetHealth") or {}
                 ref = MemberRef(self.balancer, name, f"{one['Target']['Id']}:{one['Target'].get('Port')}")
-                found[ref] = (dict(one["Target"]), str(health.get("State")), str(health.get("Reason") or ""))
+                found[ref] = Listed(dict(one["Target"]), self._member(ref, one["Target"], str(health.get("State")), str(health.get("Reason") or "")))
         return found
 
-    def members(self) -> list[Member]:
-        self.take_time()
-        self._check_types()
-        listed = self._listed()
-        found = [self._member(ref, *parts) for ref, parts in listed.items()]
-        return found + [self._member(ref, target, "", "") for ref, target in self.removed.all(self.arns).items() if ref not in listed]
+    def pools(self) -> t.Collection[str]:
+        return self.arns
+
+    def absent(self, ref: MemberRef, target: t.Mapping[str, t.Any]) -> Member:
+        return self._member(ref, target, "", "")
 
     @staticmethod
     def _member(ref: MemberRef, target: t.Mapping[str, t.Any], state: str, reason: str) -> Member:
         leaving = state == "draining"
-        out = leaving or not state
+        out = leaving or not state or reason == "Target.NotRegistered"
         health, full = ("unknown", False) if out else health_of(state, reason)
         return Member(
             ref=ref, address=str(target["Id"]), port=target.get("Port"), admin="drain" if out else "ready", admin_source="runtime", health=health,
             fully_up=full, check=f"{state} ({reason})" if reason else state, weight=None, sessions=int(leaving), queued=None, total=None,
         )
 
-    def set_states(self, changes: t.Sequence[Change]) -> None:
-        if not changes:
-            return
-        listed, removed = self._listed(), self.removed.all(self.arns)
-        for comes in (False, True):
-            wanted = [one.ref for one in changes if (one.state == "ready") == comes]
-            for ref in wanted:
-                if ref not in listed and ref not in removed:
-                    raise gone(ref)
-                if not comes and ref in listed:
-                    self.removed.put(ref, listed[ref][0])
-            for group in dict.fromkeys(ref.backend for ref in wanted):
-                targets = [self._order(group, listed[ref][0] if ref in listed else removed[ref]) for ref in wanted if ref.backend == group]
-                self._ask("register_targets" if comes else "deregister_targets", TargetGroupArn=self.arns[group], Targets=targets)
-            self._wait_until_taken(wanted, comes)
-            for ref in wanted if comes else ():
-                self.removed.drop(ref)
-
-    def _order(self, group: str, target: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        """Return what names *target*. A zone is for addresses only."""
-        kept = ("Id", "Port", "AvailabilityZone", "QuicServerId") if self._check_types().get(group) == "ip" else ("Id", "Port", "QuicServerId")
-        return {key: target[key] for key in kept if target.get(key) is not None}
-
-    def _wait_until_taken(self, refs: t.Sequence[MemberRef], comes: bool) -> None:
-        def taken() -> bool:
-            listed = self._listed()
-            serving = {ref for ref, (dummy, state, reason) in listed.items() if state != "draining" and reason != "Target.NotRegistered"}
-            return all((ref in serving) == comes for ref in refs)
-
-        names = ", ".join(str(ref) for ref in refs)
-        wait_until(taken, f"{names} was {'registered' if comes else 'deregistered'}, and that is not to be seen")
+    def order(self, pool: str, targets: t.Sequence[dict[str, t.Any]], comes: bool) -> None:
+        # A zone is for addresses only.
+        kept = ("Id", "Port", "AvailabilityZone", "QuicServerId") if self._check_types().get(pool) == "ip" else ("Id", "Port", "QuicServerId")
+        named = [{key: target[key] for key in kept if target.get(key) is not None} for target in targets]
+        self._ask("register_targets" if comes else "deregister_targets", TargetGroupArn=self.arns[pool], Targets=named)
 
     def hints(self, members: t.Sequence[Member]) -> list[str]:
         found = []

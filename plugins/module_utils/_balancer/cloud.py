@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _files
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, MemberRef
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef, gone
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.http_api import HttpApi
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
@@ -24,10 +25,7 @@ _ATTEMPTS = 4
 
 
 class CloudDriver(Driver):
-    """A balancer of a provider, by the provider's API. It runs where the token is, mostly on the controller, so it can't reach the members.
-
-    A drained member is mostly one that the balancer does not have any more: :class:`Removed` knows how to give it back.
-    """
+    """A balancer of a provider, by the provider's API. It runs where the token is, mostly on the controller, so it can't reach the members."""
 
     maintains = False
     counts_sessions = False
@@ -114,3 +112,93 @@ class Removed:
     def drop(self, ref: MemberRef) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path(ref))
+
+
+class Listed(t.NamedTuple):
+    """A member that the balancer has, and what it takes to put it back."""
+
+    target: dict[str, t.Any]
+    member: Member
+
+
+class RemovingDriver(CloudDriver):
+    """A balancer that has no word for a drained member: it is removed, and given back. What it takes for that is written down before."""
+
+    def __init__(self, balancer: str, state_dir: str) -> None:
+        super().__init__()
+        self.balancer = balancer
+        self.removed = Removed(state_dir, balancer)
+
+    def listed(self) -> dict[MemberRef, Listed]:
+        """Return what the balancer has. One that is on its way out is drained."""
+        raise NotImplementedError
+
+    def pools(self) -> t.Collection[str]:
+        """Return the names of the pools. Asked after :meth:`listed`."""
+        raise NotImplementedError
+
+    def absent(self, ref: MemberRef, target: t.Mapping[str, t.Any]) -> Member:
+        """Return the member of *target*, which was removed."""
+        raise NotImplementedError
+
+    def order(self, pool: str, targets: t.Sequence[dict[str, t.Any]], comes: bool) -> None:
+        """Remove *targets* from *pool*, or give them back."""
+        raise NotImplementedError
+
+    def members(self) -> list[Member]:
+        self.take_time()
+        listed = self.listed()
+        absent = [self.absent(ref, target) for ref, target in self.removed.all(self.pools()).items() if ref not in listed]
+        return [one.member for one in listed.values()] + absent
+
+    def set_states(self, changes: t.Sequence[Change]) -> None:
+        if not changes:
+            return
+        listed = self.listed()
+        targets = {**self.removed.all(self.pools()), **{ref: one.target for ref, one in listed.items()}}
+        for comes in (False, True):
+            wanted = [one.ref for one in changes if (one.state == "ready") == comes]
+            for ref in wanted:
+                if ref not in targets:
+                    raise gone(ref)
+                if not comes:
+                    self.removed.put(ref, targets[ref])
+            try:
+                for pool in dict.fromkeys(ref.backend for ref in wanted):
+                    self.order(pool, [targets[ref] for ref in wanted if ref.backend == pool], comes)
+                if wanted:
+                    self._wait_until_taken(wanted, comes)
+            except SeamlessError:
+                self._forget_listed(wanted)
+                raise
+            for ref in wanted if comes else ():
+                self.removed.drop(ref)
+
+    def _forget_listed(self, refs: t.Sequence[MemberRef]) -> None:
+        """Drop what was written down of members that the balancer has still; keep it of those of which nothing is known."""
+        with contextlib.suppress(SeamlessError):
+            listed = self.listed()
+            for ref in refs:
+                if ref in listed and listed[ref].member.admin == "ready":
+                    self.removed.drop(ref)
+
+    def _wait_until_taken(self, refs: t.Sequence[MemberRef], comes: bool) -> None:
+        def taken() -> bool:
+            serving = {ref for ref, one in self.listed().items() if one.member.admin == "ready"}
+            return all((ref in serving) == comes for ref in refs)
+
+        names = ", ".join(str(ref) for ref in refs)
+        wait_until(taken, f"{names} was {'added' if comes else 'removed'}, and that is not to be seen")
+
+
+@contextlib.contextmanager
+def exclusive(state_dir: str, name: str) -> t.Iterator[None]:
+    """Let one caller at a time read, change and write *name*."""
+    directory = _files.expand(state_dir)
+    _files.make_directory(directory)
+    handle = os.open(os.path.join(directory, f".{hashlib.sha256(name.encode()).hexdigest()[:12]}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

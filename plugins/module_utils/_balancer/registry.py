@@ -63,6 +63,18 @@ def _aws_target_group() -> type[Driver]:
     return AwsTargetGroup
 
 
+def _hetzner() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.hetzner import Hetzner
+
+    return Hetzner
+
+
+def _digitalocean() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.digitalocean import DigitalOcean
+
+    return DigitalOcean
+
+
 DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "haproxy": _haproxy,
     "health_file": _health_file,
@@ -72,6 +84,8 @@ DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "nginx_plus": _nginx_plus,
     "haproxy_dataplane": _haproxy_dataplane,
     "aws_target_group": _aws_target_group,
+    "hetzner": _hetzner,
+    "digitalocean": _digitalocean,
 }
 
 

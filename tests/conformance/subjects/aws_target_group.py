@@ -10,9 +10,8 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer import 
 
 from conformance.fakes.aws_target_group import KEY, Client, arn
 from conformance.subject import ADMIN
+from conformance.subjects.clouds import LEAVES_NOTHING, ONE_API
 from conformance.subjects.fake import FakeSubject
-
-ONE_API = "all balancers are behind one API, which answers or not"
 
 
 class AwsTargetGroupSubject(FakeSubject):
@@ -22,7 +21,7 @@ class AwsTargetGroupSubject(FakeSubject):
     keeps_state = True
     limits: t.ClassVar[dict[str, str]] = {
         "weight": "a target has none",
-        "operator's maintenance": "who deregisters a target by hand leaves nothing behind; afterwards it is refused as a member that is not there",
+        "operator's maintenance": LEAVES_NOTHING,
         "second balancer unreachable": ONE_API,
     }
 

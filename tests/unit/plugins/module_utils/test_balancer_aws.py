@@ -107,7 +107,7 @@ def test_an_order_that_does_nothing_is_no_success(tmp_path: pathlib.Path) -> Non
     client = Client(shop=[ONE])
     client.deaf = True
     one = driver(client, tmp_path)
-    with pytest.raises(SeamlessError, match="was deregistered, and that is not to be seen"):
+    with pytest.raises(SeamlessError, match="was removed, and that is not to be seen"):
         one.set_states([Change(one.members()[0].ref, "drain")])
     assert [member.admin for member in one.members()] == ["ready"]
 

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import cloud
+
+from conformance.subject import ADMIN, PORTS
+from conformance.subjects.fake import FakeSubject
+
+ONE_API = "all balancers are behind one API, which answers or not"
+LEAVES_NOTHING = "who removes a target by hand leaves nothing behind; afterwards it is refused as a member that is not there"
+
+
+class CloudSubject(FakeSubject):
+    """A provider. Its members are behind it, at addresses that only it can reach."""
+
+    keeps_state = True
+    version_path = ""
+    addresses: t.ClassVar[dict[str, tuple[str, int]]] = {}
+
+    def start(self) -> None:
+        cloud.PAUSE = 0.1
+        super().start()
+
+    def params(self) -> dict[str, t.Any]:
+        return {"url": [f"http://127.0.0.1:{ADMIN}{self.version_path}"], "backend": ["app", "api"], "token": "secret"}
+
+    def wrong_credentials(self) -> dict[str, t.Any]:
+        return {"token": "guess"}
+
+    def place(self, name: str) -> tuple[str, int]:
+        return self.addresses[name]
+
+    def member(self, name: str) -> dict[str, t.Any]:
+        return {"name": name, "address": self.addresses[name][0] if name in self.addresses else None, "port": None}
+
+
+class HetznerSubject(CloudSubject):
+    driver = "hetzner"
+    title = "Hetzner Cloud (fake)"
+    fake = "hetzner"
+    version_path = "/v1"
+    addresses: t.ClassVar[dict[str, tuple[str, int]]] = {name: (f"10.0.0.10{name[1:]}", 8000) for name in PORTS}
+    limits: t.ClassVar[dict[str, str]] = {
+        "weight": "a target has none",
+        "operator's maintenance": LEAVES_NOTHING,
+        "second balancer unreachable": ONE_API,
+    }
+
+
+class DigitalOceanSubject(CloudSubject):
+    driver = "digitalocean"
+    title = "DigitalOcean (fake)"
+    fake = "digitalocean"
+    version_path = "/v2"
+    addresses: t.ClassVar[dict[str, tuple[str, int]]] = {name: (f"10.0.0.{name[1:]}", 8000) for name in PORTS}
+    limits: t.ClassVar[dict[str, str]] = {
+        "weight": "a droplet has none",
+        "operator's maintenance": LEAVES_NOTHING,
+        "second balancer unreachable": ONE_API,
+    }
+
+    def call(self, operation: str, *names: str, check_mode: bool = False, **params: t.Any) -> dict[str, t.Any]:
+        """The provider says nothing of their health, so they are asked at an address that can be reached."""
+        asked = {"check_url": f"http://127.0.0.1:{PORTS[names[0]]}/healthz"} if names else {}
+        return super().call(operation, *names, check_mode=check_mode, **{**asked, **params})

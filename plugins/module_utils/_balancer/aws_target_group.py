@@ -65,7 +65,7 @@ class AwsTargetGroup(RemovingDriver):
                 raise SeamlessError(f"backend is {arn!r}: name target groups by their ARN, such as arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/…")
             regions.setdefault((match["region"], match["account"]), []).append(arn)
         return [
-            cls(connect(params, region), f"AWS {region} {account}", arns, params["state_dir"], float(params.get("drain_timeout") or 30))
+            cls(connect(params, region), f"AWS {region} {account}", arns, params["state_dir"], float(params.get("drain_timeout") or 30)).patient(params)
             for (region, account), arns in regions.items()
         ]
 

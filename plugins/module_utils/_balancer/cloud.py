@@ -33,7 +33,43 @@ class CloudDriver(Driver):
     reaches_members = False
 
     def __init__(self) -> None:
+        self.patience = 60.0
         self._looked: float | None = None
+
+    def patient(self, params: t.Mapping[str, t.Any]) -> CloudDriver:
+        """Take over how long a member may need until it serves."""
+        self.patience = float(params.get("enable_timeout") or self.patience)
+        return self
+
+    def change(self, changes: t.Sequence[Change]) -> None:
+        """Do *changes*, which put members in or take members out, and verify it."""
+        raise NotImplementedError
+
+    def set_states(self, changes: t.Sequence[Change]) -> None:
+        """Who comes is seen by nobody before it is checked: where others go in the same breath, they go when it serves."""
+        coming, leaving = ([one for one in changes if (one.state == "ready") == comes] for comes in (True, False))
+        if coming:
+            self.change(coming)
+        if coming and leaving:
+            try:
+                self._wait_until_serving([one.ref for one in coming])
+            except SeamlessError:
+                self.change([Change(one.ref, "drain") for one in coming])
+                raise
+        if leaving:
+            self.change(leaving)
+
+    def _wait_until_serving(self, refs: t.Collection[MemberRef]) -> None:
+        deadline = time.monotonic() + self.patience
+        while True:
+            idle = [member for member in self.members() if member.ref in refs and not member.serving]
+            if not idle:
+                return
+            if time.monotonic() >= deadline:
+                raise SeamlessError(
+                    f"{idle[0].ref} is {idle[0].health} ({idle[0].check or 'no check'}) {self.patience:g} s after it was put in: it was taken out again, "
+                    "and those that it was to replace are in."
+                )
 
     def take_time(self) -> None:
         """Keep two looks apart."""
@@ -151,28 +187,24 @@ class RemovingDriver(CloudDriver):
         absent = [self.absent(ref, target) for ref, target in self.removed.all(self.pools()).items() if ref not in listed]
         return [one.member for one in listed.values()] + absent
 
-    def set_states(self, changes: t.Sequence[Change]) -> None:
-        if not changes:
-            return
+    def change(self, changes: t.Sequence[Change]) -> None:
         listed = self.listed()
         targets = {**self.removed.all(self.pools()), **{ref: one.target for ref, one in listed.items()}}
-        for comes in (False, True):
-            wanted = [one.ref for one in changes if (one.state == "ready") == comes]
-            for ref in wanted:
-                if ref not in targets:
-                    raise gone(ref)
-                if not comes:
-                    self.removed.put(ref, targets[ref])
-            try:
-                for pool in dict.fromkeys(ref.backend for ref in wanted):
-                    self.order(pool, [targets[ref] for ref in wanted if ref.backend == pool], comes)
-                if wanted:
-                    self._wait_until_taken(wanted, comes)
-            except SeamlessError:
-                self._forget_listed(wanted)
-                raise
-            for ref in wanted if comes else ():
-                self.removed.drop(ref)
+        refs, comes = [one.ref for one in changes], changes[0].state == "ready"
+        for ref in refs:
+            if ref not in targets:
+                raise gone(ref)
+            if not comes:
+                self.removed.put(ref, targets[ref])
+        try:
+            for pool in dict.fromkeys(ref.backend for ref in refs):
+                self.order(pool, [targets[ref] for ref in refs if ref.backend == pool], comes)
+            self._wait_until_taken(refs, comes)
+        except SeamlessError:
+            self._forget_listed(refs)
+            raise
+        for ref in refs if comes else ():
+            self.removed.drop(ref)
 
     def _forget_listed(self, refs: t.Sequence[MemberRef]) -> None:
         """Drop what was written down of members that the balancer has still; keep it of those of which nothing is known."""

@@ -34,7 +34,7 @@ class Hetzner(RemovingDriver):
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
-        return [cls(CloudApi.of(params, API), require_backend(params, "names or ids of Load Balancers"), params["state_dir"])]
+        return [cls(CloudApi.of(params, API), require_backend(params, "names or ids of Load Balancers"), params["state_dir"]).patient(params)]
 
     def __init__(self, api: CloudApi, backends: t.Sequence[str], state_dir: str) -> None:
         super().__init__("Hetzner Cloud", state_dir)

@@ -75,6 +75,18 @@ def _digitalocean() -> type[Driver]:
     return DigitalOcean
 
 
+def _linode() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.linode import Linode
+
+    return Linode
+
+
+def _cloudflare() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloudflare import Cloudflare
+
+    return Cloudflare
+
+
 DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "haproxy": _haproxy,
     "health_file": _health_file,
@@ -86,6 +98,8 @@ DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "aws_target_group": _aws_target_group,
     "hetzner": _hetzner,
     "digitalocean": _digitalocean,
+    "linode": _linode,
+    "cloudflare": _cloudflare,
 }
 
 

@@ -20,4 +20,6 @@ SUBJECTS: dict[str, type[Subject]] = {
     "aws_target_group": aws_target_group.AwsTargetGroupSubject,
     "hetzner": clouds.HetznerSubject,
     "digitalocean": clouds.DigitalOceanSubject,
+    "linode": clouds.LinodeSubject,
+    "cloudflare": clouds.CloudflareSubject,
 }

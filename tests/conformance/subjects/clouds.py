@@ -8,6 +8,7 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import cloud
 
+from conformance.fakes import cloudflare
 from conformance.subject import ADMIN, PORTS
 from conformance.subjects.fake import FakeSubject
 
@@ -68,3 +69,41 @@ class DigitalOceanSubject(CloudSubject):
         """The provider says nothing of their health, so they are asked at an address that can be reached."""
         asked = {"check_url": f"http://127.0.0.1:{PORTS[names[0]]}/healthz"} if names else {}
         return super().call(operation, *names, check_mode=check_mode, **{**asked, **params})
+
+
+class LinodeSubject(CloudSubject):
+    driver = "linode"
+    title = "Linode NodeBalancer (fake)"
+    fake = "linode"
+    version_path = "/v4"
+    addresses: t.ClassVar[dict[str, tuple[str, int]]] = {name: ("127.0.0.1", port) for name, port in PORTS.items()}
+    limits: t.ClassVar[dict[str, str]] = {"second balancer unreachable": ONE_API}
+
+    def params(self) -> dict[str, t.Any]:
+        return {**super().params(), "backend": ["shop"]}
+
+    def pool(self, backend: str) -> str:
+        return {"shop:80": "app", "shop:8080": "api"}[backend]
+
+    def take_out_by_hand(self, name: str) -> None:
+        path = f"/v4/nodebalancers/12345/configs/4567/nodes/4567{name[1:]}"
+        self.send("PUT", path, {"mode": "reject"}, {"Authorization": "Bearer secret"})
+
+
+class CloudflareSubject(CloudSubject):
+    driver = "cloudflare"
+    title = "Cloudflare (fake)"
+    fake = "cloudflare"
+    version_path = "/client/v4"
+    addresses: t.ClassVar[dict[str, tuple[str, int]]] = {name: (f"203.0.113.{name[1:]}", port) for name, port in PORTS.items()}
+    limits: t.ClassVar[dict[str, str]] = {"second balancer unreachable": ONE_API}
+
+    def params(self) -> dict[str, t.Any]:
+        return {**super().params(), "backend": [f"{cloudflare.ACCOUNT}/app", f"{cloudflare.ACCOUNT}/api"]}
+
+    def take_out_by_hand(self, name: str) -> None:
+        path = f"/client/v4/accounts/{cloudflare.ACCOUNT}/load_balancers/pools/{cloudflare.IDS['app']}"
+        origins = [
+            {"name": one, "address": self.addresses[one][0], "port": PORTS[one], "weight": 0.5, "enabled": one != name} for one in PORTS
+        ]
+        self.send("PATCH", path, {"origins": origins}, {"Authorization": "Bearer secret"})

@@ -30,6 +30,7 @@ class Client:
         self.orders: list[tuple[str, str, list[Target]]] = []
         self.kind = "instance"
         self.deaf = False
+        self.starts = 0
         self.delay = "300"
 
     def describe_target_groups(self, TargetGroupArns: list[str]) -> t.Any:
@@ -39,7 +40,9 @@ class Client:
         return {"Attributes": [{"Key": "deregistration_delay.timeout_seconds", "Value": self.delay}]}
 
     def describe_target_health(self, TargetGroupArn: str) -> t.Any:
-        rows = [(target, "draining" if target in self.draining else "healthy") for target in self.groups[TargetGroupArn.split("/")[1]]]
+        self.starts -= 1
+        good = "initial" if self.starts > 0 else "healthy"
+        rows = [(target, "draining" if target in self.draining else good) for target in self.groups[TargetGroupArn.split("/")[1]]]
         return {"TargetHealthDescriptions": [{"Target": target, "TargetHealth": {"State": state}} for target, state in rows]}
 
     def deregister_targets(self, TargetGroupArn: str, Targets: list[Target]) -> t.Any:
@@ -85,6 +88,22 @@ def test_a_target_is_drained_when_draining_is_over_and_can_be_given_back(tmp_pat
     again.set_states([Change(ref, "ready")])
     assert {member.admin for member in again.members()} == {"ready"} and not again.removed.all(["shop"])
     assert client.orders == [("deregister", "shop", [ONE]), ("register", "shop", [ONE])]
+
+
+def test_who_is_replaced_goes_when_the_other_one_serves(tmp_path: pathlib.Path) -> None:
+    client = Client(shop=[ONE, {"Id": "i-2", "Port": 80}])
+    one = driver(client, tmp_path)
+    first, second = (member.ref for member in one.members())
+    one.set_states([Change(second, "drain")])
+    client.over()
+    client.starts = 4
+    one.set_states([Change(first, "drain"), Change(second, "ready")])
+    assert client.starts < 0 and [order[0] for order in client.orders] == ["deregister", "register", "deregister"]
+    client.over()
+    client.starts, one.patience = 10**6, 0.05
+    with pytest.raises(SeamlessError, match="those that it was to replace are in"):
+        one.set_states([Change(first, "ready"), Change(second, "drain")])
+    assert [(kind, targets[0]["Id"]) for kind, dummy, targets in client.orders[-2:]] == [("register", "i-1"), ("deregister", "i-1")]
 
 
 def test_the_port_of_each_group_is_used(tmp_path: pathlib.Path) -> None:

@@ -9,7 +9,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer import cloud
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import cloud, cloudflare, linode
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, MemberRef
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import CloudApi, Removed
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.digitalocean import DigitalOcean, address_of
@@ -193,3 +193,159 @@ def test_an_order_that_is_not_to_be_seen_is_no_success_and_leaves_nothing_behind
     with pytest.raises(SeamlessError, match="was removed, and that is not to be seen"):
         driver.set_states([Change(driver.members()[0].ref, "drain")])
     assert api.orders() == [("DELETE /load_balancers/4de7/droplets", {"droplet_ids": [7]})] and not driver.removed.all(["shop"])
+
+
+# Linode
+
+
+@pytest.mark.parametrize(
+    ("status", "check", "state", "health"),
+    [
+        ("UP", "http", "ready", "up"), ("DOWN", "http", "ready", "down"), ("Unknown", "http", "ready", "down"), ("UP", "none", "ready", "nocheck"),
+        ("UP", "http", "drain", "unknown"), ("UP", "connection", "maint", "unknown"), ("Unknown", "none", "drain", "nocheck"),
+    ],
+)
+def test_linode_health(status: str, check: str, state: str, health: str) -> None:
+    assert linode.health_of(status, check, state)[0] == health
+
+
+class Balancer(Api):
+    """One NodeBalancer with a port whose nodes keep what they are told, unless it is *deaf*."""
+
+    def __init__(self, *nodes: dict[str, t.Any], stickiness: str = "none", deaf: bool = False) -> None:
+        super().__init__({})
+        self.nodes = [{"id": number, "label": "web1", "address": "192.168.1.1:80", "status": "UP", "weight": 50, **node} for number, node in enumerate(nodes)]
+        self.stickiness, self.deaf = stickiness, deaf
+
+    def json(self, method: str, path: str, body: t.Any = None, headers: t.Any = None, missing_ok: bool = False) -> t.Any:
+        self.sent.append((f"{method} {path}", body))
+        if method == "PUT":
+            if not self.deaf:
+                self.nodes[int(path.rpartition("/")[2])].update(body)
+            return {}
+        where, page = path.partition("?")[0], int(path.rpartition("=")[2])
+        if where == "/nodebalancers":
+            return {"data": [{"id": page, "label": f"shop{page}"}], "pages": 2}
+        return {"data": self.nodes if where.endswith("/nodes") else [{"id": 5, "port": 443, "check": "http", "stickiness": self.stickiness}], "pages": 1}
+
+
+def test_linode_pools_are_ports_and_nodes_of_one_label_are_told_apart(tmp_path: pathlib.Path) -> None:
+    driver = linode.Linode(CloudApi(Balancer({"mode": "accept"}, {"mode": "backup"})), ["shop2"], str(tmp_path))
+    members = driver.members()
+    assert [(member.ref.backend, member.ref.name, member.address, member.port, member.backup) for member in members] == [
+        ("shop2:443", "web1", "192.168.1.1", 80, False), ("shop2:443", "web1#1", "192.168.1.1", 80, True),
+    ]
+
+
+def test_linode_gives_a_backup_back_as_a_backup(tmp_path: pathlib.Path) -> None:
+    api = Balancer({"mode": "accept"}, {"mode": "backup"})
+    driver = linode.Linode(CloudApi(api), ["1"], str(tmp_path))
+    refs = [member.ref for member in driver.members()]
+    driver.set_states([Change(refs[0], "drain"), Change(refs[1], "maint")])
+    assert [node["mode"] for node in api.nodes] == ["drain", "reject"]
+    assert [(member.admin, member.backup) for member in driver.members()] == [("drain", False), ("maint", True)]
+    linode.Linode(CloudApi(api), ["1"], str(tmp_path)).set_states([Change(ref, "ready") for ref in refs])
+    assert [node["mode"] for node in api.nodes] == ["accept", "backup"] and not driver.backups.all(["shop1:443"])
+
+
+def test_linode_refuses_a_drain_in_which_sticky_clients_would_go_on(tmp_path: pathlib.Path) -> None:
+    api = Balancer({"mode": "accept"}, stickiness="http_cookie")
+    driver = linode.Linode(CloudApi(api), ["1"], str(tmp_path))
+    ref = driver.members()[0].ref
+    with pytest.raises(SeamlessError, match="sticky: move"):
+        driver.set_states([Change(ref, "drain")])
+    assert not api.orders()
+    driver.set_states([Change(ref, "maint")])
+    api.nodes[0].update(mode="accept", status="DOWN")
+    driver.set_states([Change(ref, "drain")])
+
+
+def test_linode_reads_back(tmp_path: pathlib.Path) -> None:
+    driver = linode.Linode(CloudApi(Balancer({"mode": "accept"}, deaf=True)), ["1"], str(tmp_path))
+    ref = driver.members()[0].ref
+    with pytest.raises(SeamlessError, match="was set to drain, and that is not to be seen"):
+        driver.set_states([Change(ref, "drain")])
+    with pytest.raises(SeamlessError, match="1 to 255"):
+        driver.set_weight(ref, 256)
+
+
+# Cloudflare
+
+
+def region(*healthy: bool) -> dict[str, t.Any]:
+    return {str(number): {"origins": [{"203.0.113.1": {"healthy": one, "failure_reason": "" if one else "refused"}}]} for number, one in enumerate(healthy)}
+
+
+@pytest.mark.parametrize(
+    ("regions", "health", "said"),
+    [
+        (region(True, True, False), "up", "refused"), (region(True, False), "down", "refused"), (region(False), "down", "refused"),
+        (region(True), "up", "healthy in 1 of 1 regions"), ({}, "down", "not looked at yet"), ({"healthy": True, "origins": []}, "down", "not looked at yet"),
+    ],
+)
+def test_cloudflare_health(regions: dict[str, t.Any], health: str, said: str) -> None:
+    assert cloudflare.health_of("203.0.113.1", regions) == (health, health == "up", said)
+
+
+class Pool(Api):
+    """A pool. *meddlers* are how often somebody else writes it back at once."""
+
+    def __init__(self, *origins: dict[str, t.Any], meddlers: int = 0) -> None:
+        super().__init__({})
+        self.pool = {"id": "17b5", "name": "shop", "origins": list(origins), "monitor": None}
+        self.meddlers = meddlers
+
+    def json(self, method: str, path: str, body: t.Any = None, headers: t.Any = None, missing_ok: bool = False) -> t.Any:
+        self.sent.append((f"{method} {path}", body))
+        if method == "PATCH":
+            self.meddlers -= 1
+            if self.meddlers < 0:
+                self.pool["origins"] = body["origins"]
+        return {"result": [self.pool] if path.endswith("/pools") else self.pool}
+
+
+def origins() -> list[dict[str, t.Any]]:
+    first = {"name": "web1", "address": "203.0.113.1", "weight": 0.29, "header": {"Host": ["shop.example.com"]}}
+    return [first, {"name": "web2", "address": "203.0.113.2", "enabled": False, "disabled_at": "2026-01-01T00:00:00Z"}]
+
+
+def test_cloudflare_changes_one_origin_and_leaves_the_others(tmp_path: pathlib.Path) -> None:
+    api = Pool(*origins())
+    driver = cloudflare.Cloudflare(CloudApi(api), ["abc/shop"], str(tmp_path))
+    assert [(member.ref.backend, member.ref.name, member.admin, member.weight, member.health) for member in driver.members()] == [
+        ("abc/shop", "web1", "ready", 29, "nocheck"), ("abc/shop", "web2", "drain", 100, "nocheck"),
+    ]
+    driver.set_states([Change(driver.members()[0].ref, "drain")])
+    first, second = origins()
+    second.pop("disabled_at")
+    assert [body for dummy, body in api.orders()] == [{"origins": [{**first, "enabled": False}, second]}]
+    driver.set_weight(driver.members()[0].ref, 58)
+    assert driver.members()[0].weight == 58
+
+
+@pytest.mark.parametrize(("meddlers", "orders"), [(0, 1), (2, 3)])
+def test_cloudflare_writes_again_what_somebody_else_overwrote(meddlers: int, orders: int, tmp_path: pathlib.Path) -> None:
+    api = Pool(*origins(), meddlers=meddlers)
+    driver = cloudflare.Cloudflare(CloudApi(api), ["abc/17b5"], str(tmp_path))
+    driver.set_states([Change(driver.members()[0].ref, "drain")])
+    assert len(api.orders()) == orders and driver.members()[0].admin == "drain"
+
+
+def test_cloudflare_gives_up_at_last(tmp_path: pathlib.Path) -> None:
+    driver = cloudflare.Cloudflare(CloudApi(Pool(*origins(), meddlers=99)), ["abc/shop"], str(tmp_path))
+    with pytest.raises(SeamlessError, match="something else writes"):
+        driver.set_states([Change(driver.members()[0].ref, "drain")])
+
+
+def test_cloudflare_refuses_what_it_can_t_tell_apart(tmp_path: pathlib.Path) -> None:
+    api = Pool(*origins(), {"name": "web1", "address": "203.0.113.3"})
+    driver = cloudflare.Cloudflare(CloudApi(api), ["abc/shop"], str(tmp_path))
+    with pytest.raises(SeamlessError, match="2 origins of the name web1"):
+        driver.set_states([Change(driver.members()[0].ref, "drain")])
+    assert not api.orders()
+
+
+@pytest.mark.parametrize(("backend", "text"), [("shop", "write ACCOUNT/POOL"), ("abc/shopp", "there are shop")])
+def test_cloudflare_says_what_backend_must_be(backend: str, text: str, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(SeamlessError, match=text):
+        cloudflare.Cloudflare(CloudApi(Pool()), [backend], str(tmp_path)).members()

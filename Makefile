@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export CONTAINER_ENGINE := $(shell tests/tools/engine.sh)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv fleet demo test test-fast lint sanity faults numbers bench clean
+.PHONY: help venv fleet demo test test-fast lint sanity faults conformance numbers bench clean
 
 help:
 	@echo "make demo       roll a real application over six servers behind two balancers under load (under 5 minutes), then change a database (7 in all)"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint       ansible-lint, galaxy-importer, antsibull, ruff, mypy, yamllint"
 	@echo "make sanity     ansible-test sanity"
 	@echo "make faults     break rollouts on purpose, at every task boundary (about 75 minutes; FAULTS='--kind \"HAProxy reload\"')"
+	@echo "make conformance  every balancer driver against the real program, in several versions; writes the documentation's table (about 8 minutes)"
 	@echo "make numbers    measure what the project promises (ROW=name for one, ROW='one other' for two)"
 	@echo "make bench      the same rollout side by side with a hand-written play"
 	@echo "make clean      remove containers, networks, virtual environments and build/"
@@ -42,6 +43,9 @@ sanity: venv
 
 faults: fleet
 	@python tests/faults/suite.py $(FAULTS)
+
+conformance: fleet
+	@python -m conformance.suite --all --table $(DRIVERS)
 
 numbers: fleet
 	@python tests/bench/numbers.py $(if $(ROW),--row $(ROW))

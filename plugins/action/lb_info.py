@@ -4,8 +4,22 @@
 
 from __future__ import annotations
 
-from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.info import ARGUMENT_SPEC
+from ansible_collections.seamless.rollout.plugins.plugin_utils._balancer_calls import BalancerAction
 
 
-class ActionModule(LightAction):
+class ActionModule(BalancerAction):
     OPERATION = "lb_info"
+
+    def arguments(self, entry: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        # The entries are those of rollout_balancers, with options that only lb_member has.
+        return {name: value for name, value in super().arguments(entry, task_vars).items() if name in ARGUMENT_SPEC}
+
+    def together(self, balancers: list[dict[str, t.Any]], results: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+        return {
+            "changed": False,
+            "pools": [pool for result in results for pool in result.get("pools") or []],
+            "hints": [hint for result in results for hint in result.get("hints") or []],
+        }

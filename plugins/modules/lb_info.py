@@ -16,6 +16,7 @@ description:
 author:
   - Seamless Rollout Contributors (@seamless-rollout)
 extends_documentation_fragment:
+  - seamless.rollout.balancer
   - seamless.rollout.attributes
   - seamless.rollout.attributes.actiongroup_rollout
   - seamless.rollout.attributes.info_module
@@ -23,44 +24,15 @@ attributes:
   platform:
     platforms: posix
 options:
-  driver:
+  balancers:
     description:
-      - Kind of the balancer.
-    type: str
-    choices:
-      - haproxy
-      - health_file
-    default: haproxy
-  socket:
-    description:
-      - 'Runtime sockets of HAProxy: paths, or V(host:port) for TCP. Several for several processes.'
+      - Balancers to read at the same moment. Without it, the module runs where the task runs.
+      - Each entry names the machine of the inventory in C(delegate), by default the task's host, and may have any option of M(seamless.rollout.lb_member).
+        P(seamless.rollout.balancer_machines#filter) makes such a list.
+      - Their pools are returned together in RV(pools), and the answer of each in RV(results).
     type: list
-    elements: str
+    elements: dict
     default: []
-  backend:
-    description:
-      - Backends. By default every one that holds the member.
-    type: list
-    elements: str
-    default: []
-  owner:
-    description:
-      - Who takes members out, such as the application. A member is enabled only by who took it out.
-    type: str
-    default: ansible
-  state_dir:
-    description:
-      - Directory on the balancer's machine for the records of who took what out.
-    type: path
-    default: /var/lib/seamless-rollout/balancer
-  path:
-    description:
-      - For V(health_file), the file that makes the health endpoint fail. Defaults to C(/run/seamless-rollout/OWNER.drain).
-    type: path
-  check_url:
-    description:
-      - For V(health_file), the health endpoint, to make sure that it follows the file.
-    type: str
 seealso:
   - module: seamless.rollout.lb_member
 """
@@ -79,6 +51,12 @@ pools:
   description:
     - Pools, each with C(balancer), C(backend), C(up), C(total) and C(members).
   returned: success
+  type: list
+  elements: dict
+results:
+  description:
+    - With O(balancers), the answer of each, with its entry in C(item).
+  returned: when balancers are named
   type: list
   elements: dict
 hints:

@@ -20,6 +20,7 @@ description:
 author:
   - Seamless Rollout Contributors (@seamless-rollout)
 extends_documentation_fragment:
+  - seamless.rollout.balancer
   - seamless.rollout.attributes
   - seamless.rollout.attributes.actiongroup_rollout
 attributes:
@@ -32,26 +33,6 @@ attributes:
   platform:
     platforms: posix
 options:
-  driver:
-    description:
-      - Kind of the balancer.
-    type: str
-    choices:
-      - haproxy
-      - health_file
-    default: haproxy
-  socket:
-    description:
-      - 'Runtime sockets of HAProxy: paths, or V(host:port) for TCP. Several for several processes.'
-    type: list
-    elements: str
-    default: []
-  backend:
-    description:
-      - Backends. By default every one that holds the member.
-    type: list
-    elements: str
-    default: []
   members:
     description:
       - Members, by server name or address. Needed unless O(balancers) name a member each.
@@ -68,6 +49,27 @@ options:
       address:
         description:
           - Address, for when no server has that name. Refused where several servers have it and O(members[].port) does not tell which one is meant.
+        type: str
+      port:
+        description:
+          - Port, where the address alone is not enough.
+        type: int
+  instead_of:
+    description:
+      - With O(state=enabled), members that are drained by the same order that enables O(members), so that a whole pool changes at one moment.
+      - O(members) must be healthy before anything is changed, and afterwards the floor must be kept. The same call with both lists exchanged is the way back.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description:
+          - Name of the server.
+        type: str
+        required: true
+      address:
+        description:
+          - Address, for when no server has that name.
         type: str
       port:
         description:
@@ -136,11 +138,6 @@ options:
       - How many looks in a row must find a member quiet.
     type: int
     default: 3
-  settle_seconds:
-    description:
-      - 'For V(health_file), the seconds that balancers need to notice: interval times falls, and the timeout.'
-    type: float
-    default: 5
   sticky:
     description:
       - V(keep) drains, so that clients with a sticky session still come. V(move) goes to maintenance instead, which sends them elsewhere at once; running
@@ -150,11 +147,6 @@ options:
       - keep
       - move
     default: keep
-  owner:
-    description:
-      - Who takes members out, such as the application. A member is enabled only by who took it out.
-    type: str
-    default: ansible
   rollout_id:
     description:
       - Name of the rollout, for the record.
@@ -165,11 +157,6 @@ options:
       - Why, for the record.
     type: str
     default: ''
-  state_dir:
-    description:
-      - Directory on the balancer's machine for the records of who took what out.
-    type: path
-    default: /var/lib/seamless-rollout/balancer
   force:
     description:
       - Whether to touch members that somebody else took out. They are ours from then on.
@@ -179,14 +166,6 @@ options:
     description:
       - Path of HAProxy's server state file, written after every change.
     type: path
-  path:
-    description:
-      - For V(health_file), the file that makes the health endpoint fail. Defaults to C(/run/seamless-rollout/OWNER.drain).
-    type: path
-  check_url:
-    description:
-      - For V(health_file), the health endpoint, to make sure that it follows the file.
-    type: str
 seealso:
   - module: seamless.rollout.lb_info
 """
@@ -214,6 +193,15 @@ EXAMPLES = r"""
         backend: shop
     state: enabled
     owner: shop
+
+- name: Send everything to the green servers instead of the blue ones, at once
+  seamless.rollout.lb_member:
+    socket: /run/haproxy/admin.sock
+    backend: shop
+    members: [{name: green1}, {name: green2}]
+    instead_of: [{name: blue1}, {name: blue2}]
+    owner: shop
+  delegate_to: lb1
 """
 
 RETURN = r"""

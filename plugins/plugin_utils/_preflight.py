@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import find_driver
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import USABLE_STATES
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import budget
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import HostView
@@ -40,7 +41,7 @@ def expand_balancers(host: str, balancers: t.Sequence[t.Mapping[str, t.Any]], gr
 
 
 def balancer_key(call: t.Mapping[str, t.Any]) -> str:
-    return f"{call['delegate']}|{call['driver']}|{call.get('socket')}|{call.get('backend')}"
+    return "|".join(str(call.get(key)) for key in ("delegate", "driver", "socket", "url", "path", "backend"))
 
 
 def distinct_balancers(calls_by_host: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]) -> list[dict[str, t.Any]]:
@@ -48,7 +49,7 @@ def distinct_balancers(calls_by_host: t.Mapping[str, t.Sequence[t.Mapping[str, t
     found: dict[str, dict[str, t.Any]] = {}
     for calls in calls_by_host.values():
         for call in calls:
-            if call["driver"] != "health_file":
+            if find_driver(call["driver"]).knows_pools:
                 found.setdefault(balancer_key(call), {key: value for key, value in call.items() if key not in ("member", "named")})
     return list(found.values())
 

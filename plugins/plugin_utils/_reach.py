@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils._fanout import Call, fan_out
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import balancer_key, is_serving
@@ -26,12 +27,7 @@ class TaskReach:
     def unavailable(self) -> set[str]:
         balancers = list(self._facts["balancers"])
         calls = [
-            Call(
-                call["delegate"],
-                self._action.validated(
-                    "lb_info", {"owner": self._facts["app"], **{key: call[key] for key in ("driver", "socket", "backend", "state_dir") if key in call}}
-                ),
-            )
+            Call(call["delegate"], self._action.validated("lb_info", {**{key: call[key] for key in options.SPEC if key in call}, "owner": self._facts["app"]}))
             for call in balancers
         ]
         answers = fan_out(self._action, "lb_info", calls, self._task_vars) if calls else []

@@ -14,6 +14,8 @@ import re
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _health
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import find_driver, missing
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release.lock import POLICIES
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import Amount
@@ -29,7 +31,8 @@ LOCK_POLICIES = POLICIES
 RECOVERIES = ("restore", "finish")
 PLAN_FORMATS = ("text", "json")
 HOOK_POINTS = ("before_drain", "after_drain", "before_switch", "after_switch", "validate", "before_enable", "after_enable")
-DRIVERS = ("haproxy", "health_file")
+# What a balancer may have in rollout_balancers. The rest of a call comes from the rollout itself.
+BALANCER_KEYS = ("hosts", "member", "sticky", "persist_state", *(key for key in options.SPEC if key != "owner"))
 RELEASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\Z")
 _APP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
@@ -211,15 +214,16 @@ def _check_balancers(reader: Reader) -> None:
     for index, balancer in enumerate(reader.listing("balancers", dict, "[{driver: haproxy, hosts: lb, backend: shop}]")):
         name = f"rollout_balancers[{index}]"
         driver = str(balancer.get("driver", ""))
-        if driver not in DRIVERS:
-            near = difflib.get_close_matches(driver, DRIVERS, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            reader.errors.append(f"{name}.driver is {driver!r}: the drivers are {', '.join(DRIVERS)}.{hint}")
-        known = ("driver", "hosts", "socket", "backend", "member", "path", "settle_seconds", "check_url", "state_dir", "sticky", "persist_state")
+        try:
+            lacking = missing(find_driver(driver), balancer)
+        except SeamlessError as exc:
+            reader.errors.append(f"{name}.{exc}")
+            lacking = {}
+        reader.errors += [f"{name}.{option} is not set: the driver {driver} needs {what}." for option, what in lacking.items()]
         for key in balancer:
-            if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1)
-                hint = f" Did you mean {near[0]}?" if near else f" Known are {', '.join(known)}."
+            if key not in BALANCER_KEYS:
+                near = difflib.get_close_matches(str(key), BALANCER_KEYS, n=1)
+                hint = f" Did you mean {near[0]}?" if near else f" Known are {', '.join(BALANCER_KEYS)}."
                 reader.errors.append(f"{name} has {key!r}, which means nothing here.{hint}")
         check_url = balancer.get("check_url")
         if driver == "health_file" and check_url and check_url in urls:
@@ -227,5 +231,3 @@ def _check_balancers(reader: Reader) -> None:
                 f"{name}.check_url is {check_url!r}, which rollout_health asks too: it answers 503 until the host is enabled. Have rollout_health "
                 "ask another URL, which says how the application is."
             )
-        if driver == "haproxy" and not balancer.get("socket"):
-            reader.errors.append(f"{name}.socket is not set: give HAProxy's runtime socket, for example /run/haproxy/admin.sock.")

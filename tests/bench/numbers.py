@@ -30,17 +30,11 @@ from faults.ground import FLOOR, WEB
 from fleet.fleet import REPO, Fleet
 from stop_matrix.cores import CORES, available
 
-from bench import migrations, scale, window
+from bench import balancers, migrations, scale, window
 from bench.bench import Bench, Measured
+from bench.rows import Row, from_tests
 
 SWITCHES = 20_000
-
-
-class Row(t.NamedTuple):
-    name: str
-    value: t.Any
-    goal: str
-    ok: bool
 
 
 def demo() -> list[Row]:
@@ -185,23 +179,6 @@ def stop_matrix() -> list[Row]:
     return [Row("stop_matrix", value, "all stop, no drain unrecorded, both paces, every core", not bad and bool(ran) and ran >= set(available()))]
 
 
-@functools.lru_cache
-def passed_of(pattern: str, *paths: str) -> tuple[int, int]:
-    """Run tests and return how many passed, of how many. One that was skipped shows nothing."""
-    with tempfile.NamedTemporaryFile(suffix=".xml") as junit:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={junit.name}", "-k", pattern]
-        subprocess.run([*command, *paths], cwd=REPO, stdout=subprocess.DEVNULL, check=False)
-        suite = next(xml.etree.ElementTree.parse(junit.name).getroot().iter("testsuite"))
-    total = int(suite.get("tests", 0))
-    return total - sum(int(suite.get(kind, 0)) for kind in ("failures", "errors", "skipped")), total
-
-
-def from_tests(name: str, goal: str, least: int, *runs: tuple[str, ...]) -> list[Row]:
-    """Say how many of the tests that cause a fault passed; each of *runs* is a pattern and the paths where it is looked for."""
-    passed, total = (sum(numbers) for numbers in zip(*(passed_of(*run) for run in runs)))
-    return [Row(name, f"{passed} of {total} cases", goal, passed == total >= least)]
-
-
 def rollouts(name: str, pattern: str, goal: str, least: int) -> list[Row]:
     return from_tests(name, goal, least, (pattern, "tests/integration"))
 
@@ -308,6 +285,10 @@ ROWS: dict[str, t.Callable[[], list[Row]]] = {
     "migration_backfill": migration_backfill,
     "contract_refused": contract_refused,
     "rollback_past_contract": rollback_past_contract,
+    "driver_conformance": balancers.driver_conformance,
+    "driver_rolls": balancers.driver_rolls,
+    "driver_example": balancers.driver_example,
+    "haproxy_module_faults": balancers.haproxy_faults,
 }
 
 

@@ -37,8 +37,8 @@ class Subject:
 
     driver = ""
     title = ""
-    limits: t.ClassVar[dict[str, str]] = {}
-    costs: t.ClassVar[tuple[str, ...]] = ()
+    limits: t.Mapping[str, str] = {}
+    costs: t.Sequence[str] = ()
     why = ""
     pools = True
     checks = True
@@ -157,6 +157,10 @@ class Subject:
     def pool(self, backend: str) -> str:
         """Return which pool *backend* is, app or api."""
         return backend.rpartition("/")[2]
+
+    def app_only(self) -> dict[str, t.Any]:
+        """Return the options that leave only the pool ``app``."""
+        return {"backend": ["app"]}
 
     def call(self, operation: str, *names: str, check_mode: bool = False, **params: t.Any) -> Result:
         """Run an operation with the defaults of its module."""

@@ -24,6 +24,7 @@ systemctl enable host-keys.service >/dev/null 2>&1
 rm -rf /var/cache/apt/*.bin /var/lib/apt/lists/*
 '
 name=fleet
+options=()
 case ${1:-} in
     "") ;;
     database)
@@ -37,7 +38,8 @@ case ${1:-} in
         packages=python3,python3-yaml,haproxy,procps,iproute2,socat,ca-certificates
         case $suite in
             bookworm) packages+=,nginx-light,apache2,varnish,caddy,keepalived ;;
-            forky) packages+=,nginx-light ;;
+            # A mirror of what is not released yet may lag behind.
+            forky) packages+=,nginx-light; options=(--aptopt='Acquire::Check-Valid-Until "false"') ;;
         esac
         prepare='rm -rf /var/cache/apt/*.bin /var/lib/apt/lists/*'
         ;;
@@ -47,7 +49,7 @@ digest=$(printf '%s' "$packages$suite$prepare" | sha256sum | cut -c1-12)
 image=localhost/seamless-rollout-$name:$digest
 
 from_archive() {
-    PREPARE=$prepare mmdebstrap --quiet --variant=minbase --include="$packages" --customize-hook='printf "%s" "$PREPARE" > "$1/prepare" && chroot "$1" sh /prepare; rm "$1/prepare"' \
+    PREPARE=$prepare mmdebstrap --quiet "${options[@]}" --variant=minbase --include="$packages" --customize-hook='printf "%s" "$PREPARE" > "$1/prepare" && chroot "$1" sh /prepare; rm "$1/prepare"' \
         "$suite" "$work/image.tar" && "$engine" import "$work/image.tar" "$image"
 }
 

@@ -23,6 +23,7 @@ FAST = {
     "mypy plugins": ["mypy", "build/tree/ansible_collections/seamless/rollout/plugins"],
     "mypy tests": [
         "mypy", "tests/fleet", "tests/demo", "tests/tools", "tests/bench", "tests/faults", "tests/integration/balancer", "tests/database", "tests/adapters",
+        "tests/conformance",
     ],
     "unit": [*PYTEST, "tests/unit"],
 }
@@ -45,6 +46,7 @@ STAGES: dict[str, list[str]] = {
     "molecule": ["tests/tools/molecule.sh"],
     "integration": [*PYTEST, "tests/integration", *(f"--ignore={path}" for paths in APART.values() for path in paths)],
     "adapters": [*PYTEST, "tests/adapters"],
+    "conformance": [*PYTEST, "tests/conformance"],
 }
 AT_ONCE = 2
 

@@ -14,6 +14,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base im
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.pools import endpoint
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
+NAMED = 3  # of many that are silent
 TIMEOUT = 2  # seconds that an application has for one answer
 
 
@@ -38,7 +39,8 @@ def wait_for_answers(asked: t.Sequence[tuple[Member, _health.Probe | None]], dea
         answers = [(member, probe, _health.probe_once([probe])[0]) for member, probe in waiting]
         silent = [(member, probe, answer) for member, probe, answer in answers if not answer["ok"]]
         if silent and time.monotonic() >= deadline:
-            raise SeamlessError("; ".join(f"{member.ref}: {answer['detail']}" for member, dummy, answer in silent) + ".")
+            more = f", and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
+            raise SeamlessError("; ".join(f"{member.ref}: {answer['detail']}" for member, dummy, answer in silent[:NAMED]) + more + ".")
         waiting = [(member, probe) for member, probe, dummy in silent]
         if waiting:
             time.sleep(interval)

@@ -11,7 +11,7 @@ import re
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, MemberRef
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import Listed, RemovingDriver, require_backend
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import Listed, RemovingDriver
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 ARN = re.compile(r"arn:[^:]+:elasticloadbalancing:(?P<region>[^:]+):(?P<account>[^:]*):targetgroup/(?P<name>[^/]+)/[^/]+")
@@ -54,12 +54,13 @@ class AwsTargetGroup(RemovingDriver):
     """
 
     name = "aws_target_group"
+    needs: t.ClassVar[dict[str, str]] = {"backend": "the ARNs of target groups"}
     counts_sessions = True
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
         regions: dict[tuple[str, str], list[str]] = {}
-        for arn in require_backend(params, "ARNs of target groups"):
+        for arn in map(str, params["backend"]):
             match = ARN.fullmatch(arn)
             if not match:
                 raise SeamlessError(f"backend is {arn!r}: name target groups by their ARN, such as arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/…")
@@ -120,7 +121,7 @@ class AwsTargetGroup(RemovingDriver):
     def _member(ref: MemberRef, target: t.Mapping[str, t.Any], state: str, reason: str) -> Member:
         leaving = state == "draining"
         out = leaving or not state or reason == "Target.NotRegistered"
-        health, full = ("unknown", False) if out else health_of(state, reason)
+        health, full = ("nocheck", True) if out else health_of(state, reason)
         return Member(
             ref=ref, address=str(target["Id"]), port=target.get("Port"), admin="drain" if out else "ready", admin_source="runtime", health=health,
             fully_up=full, check=f"{state} ({reason})" if reason else state, weight=None, sessions=int(leaving), queued=None, total=None,

@@ -73,12 +73,13 @@ class Driver:
 
     ``set_states`` must read back what it wrote and raise SeamlessError when the balancer did not take it.
 
-    *maintains*: it can tell maintenance from a drain. *counts_sessions*: it says what is still under way. *checks_while_drained*: its health
-    checks go on. *proves*: ``ask_for_proof`` works. *knows_pools*: it sees the other members, too. *reaches_members*: it runs where their
-    addresses can be connected to.
+    *needs* are options that must be set, each with what it is. *maintains*: it can tell maintenance from a drain. *counts_sessions*: it says
+    what is still under way. *checks_while_drained*: its health checks go on. *proves*: ``ask_for_proof`` works. *knows_pools*: it sees the
+    other members, too. *reaches_members*: it runs where their addresses can be connected to.
     """
 
     name = ""
+    needs: t.ClassVar[dict[str, str]] = {}
     maintains = True
     counts_sessions = True
     checks_while_drained = True

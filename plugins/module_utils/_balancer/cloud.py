@@ -20,6 +20,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 
 PAUSE = 2.0  # seconds between two looks: a provider counts calls, and refuses when there are too many
 SETTLES = 20.0  # seconds within which an order must be visible
+TOKEN = "a token of the provider's API that may read and write load balancers"
 _AGAIN = {"GET": (429, 500, 502, 503, 504), "": (409, 423, 429)}
 _ATTEMPTS = 4
 
@@ -33,12 +34,13 @@ class CloudDriver(Driver):
     reaches_members = False
 
     def __init__(self) -> None:
-        self.patience = 60.0
+        self.patience, self.settle = 60.0, 0.0
         self._looked: float | None = None
 
     def patient(self, params: t.Mapping[str, t.Any]) -> CloudDriver:
-        """Take over how long a member may need until it serves."""
+        """Take over how long a member may need until it serves, and how long it needs where nobody says so."""
         self.patience = float(params.get("enable_timeout") or self.patience)
+        self.settle = float(params.get("settle_seconds") or self.settle)
         return self
 
     def change(self, changes: t.Sequence[Change]) -> None:
@@ -50,6 +52,7 @@ class CloudDriver(Driver):
         coming, leaving = ([one for one in changes if (one.state == "ready") == comes] for comes in (True, False))
         if coming:
             self.change(coming)
+            self._let_settle([one.ref for one in coming])
         if coming and leaving:
             try:
                 self._wait_until_serving([one.ref for one in coming])
@@ -58,6 +61,11 @@ class CloudDriver(Driver):
                 raise
         if leaving:
             self.change(leaving)
+
+    def _let_settle(self, refs: t.Collection[MemberRef]) -> None:
+        """Wait where nobody says when the balancer has seen enough good checks of *refs*: until then no other member must leave."""
+        if any(member.ref in refs and member.health == "nocheck" for member in self.members()):
+            time.sleep(self.settle)
 
     def _wait_until_serving(self, refs: t.Collection[MemberRef]) -> None:
         deadline = time.monotonic() + self.patience
@@ -95,10 +103,8 @@ class CloudApi:
 
     @classmethod
     def of(cls, params: t.Mapping[str, t.Any], url: str) -> CloudApi:
-        """Return the API at *url* or at the one that *params* name instead. Raises SeamlessError where the token is missing."""
-        driver, urls = params["driver"], params.get("url") or [url]
-        if not params.get("token"):
-            raise SeamlessError(f"token is not set: the driver {driver} needs a token of the provider's API that may read and write load balancers.")
+        """Return the API at *url* or at the one that *params* name instead."""
+        urls = params.get("url") or [url]
         if len(urls) != 1:
             raise SeamlessError(f"url has {len(urls)} entries: a provider has one API. Name its balancers in backend.")
         return cls(HttpApi.of({**params, "username": None}, urls[0]))
@@ -112,12 +118,6 @@ class CloudApi:
                     raise
             time.sleep(PAUSE * 2**attempt / 2)
         raise AssertionError("not reached")
-
-
-def require_backend(params: t.Mapping[str, t.Any], what: str) -> list[str]:
-    if not params.get("backend"):
-        raise SeamlessError(f"backend is not set: the driver {params['driver']} needs {what}.")
-    return [str(backend) for backend in params["backend"]]
 
 
 class Removed:

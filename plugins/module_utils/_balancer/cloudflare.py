@@ -13,7 +13,7 @@ import urllib.parse
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import cloud
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef, gone
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import CloudApi, CloudDriver, require_backend
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import TOKEN, CloudApi, CloudDriver
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 API = "https://api.cloudflare.com/client/v4"
@@ -60,10 +60,11 @@ class Cloudflare(CloudDriver):
     """
 
     name = "cloudflare"
+    needs: t.ClassVar[dict[str, str]] = {"token": TOKEN, "backend": "pools, each as ACCOUNT/POOL"}
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
-        return [cls(CloudApi.of(params, API), require_backend(params, "pools, each as ACCOUNT/POOL"), params["state_dir"]).patient(params)]
+        return [cls(CloudApi.of(params, API), [str(backend) for backend in params["backend"]], params["state_dir"]).patient(params)]
 
     def __init__(self, api: CloudApi, backends: t.Sequence[str], state_dir: str) -> None:
         super().__init__()
@@ -101,9 +102,8 @@ class Cloudflare(CloudDriver):
     def _member(pool: str, origin: Origin, regions: t.Mapping[str, t.Any], watched: bool) -> Member:
         address = str(origin["address"])
         admin = "ready" if origin.get("enabled", True) else "drain"
-        health, full, said = health_of(address, regions) if watched else ("nocheck", True, "")
-        if admin != "ready" and watched:
-            health, full, said = "unknown", False, ""
+        # Nobody looks at an origin that is disabled.
+        health, full, said = health_of(address, regions) if watched and admin == "ready" else ("nocheck", True, "")
         return Member(
             ref=MemberRef("Cloudflare", pool, name_of(origin)), address=address, port=origin.get("port") or None, admin=admin, admin_source="runtime",
             health=health, fully_up=full, check=said, weight=weight_of(origin), sessions=None, queued=None, total=None,
@@ -152,7 +152,7 @@ class Cloudflare(CloudDriver):
         ]
 
     def hints(self, members: t.Sequence[Member]) -> list[str]:
-        unwatched = sorted({member.ref.backend for member in members if member.health == "nocheck"})
+        unwatched = sorted({member.ref.backend for member in members if member.health == "nocheck" and member.admin == "ready"})
         if unwatched:
             return [f"{', '.join(unwatched)}: no monitor. Cloudflare would send requests to a dead application; attach one, or set check_url"]
         return []

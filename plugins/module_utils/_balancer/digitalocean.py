@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, MemberRef
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import CloudApi, Listed, RemovingDriver, require_backend
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import TOKEN, CloudApi, Listed, RemovingDriver
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 API = "https://api.digitalocean.com/v2"
@@ -26,10 +26,11 @@ class DigitalOcean(RemovingDriver):
     settle_seconds are waited for, and check_url is asked before it comes back."""
 
     name = "digitalocean"
+    needs: t.ClassVar[dict[str, str]] = {"token": TOKEN, "backend": "names or ids of load balancers"}
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
-        return [cls(CloudApi.of(params, API), require_backend(params, "names or ids of load balancers"), params["state_dir"]).patient(params)]
+        return [cls(CloudApi.of(params, API), [str(backend) for backend in params["backend"]], params["state_dir"]).patient(params)]
 
     def __init__(self, api: CloudApi, backends: t.Sequence[str], state_dir: str) -> None:
         super().__init__("DigitalOcean", state_dir)

@@ -13,8 +13,8 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef, gone
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.http_api import HttpApi, require_url
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.managed_file import ManagedFile, require_path
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.http_api import HttpApi
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.managed_file import ManagedFile
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 TAKES = 10  # seconds within which a change must be at work
@@ -25,17 +25,20 @@ class Envoy(Driver):
     its admin interface."""
 
     name = "envoy"
+    needs: t.ClassVar[dict[str, str]] = {
+        "path": "the JSON file of endpoints that Envoy watches, such as /etc/envoy/eds/shop.json, or the directory of several",
+        "url": "the address of Envoy's admin interface, such as http://127.0.0.1:9901",
+    }
     maintains = False
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
-        path = require_path(params, "the JSON file of endpoints that Envoy watches, such as /etc/envoy/eds/shop.json, or the directory of several")
-        urls = require_url(params, "http://127.0.0.1:9901, the address of Envoy's admin interface")
+        path = str(params["path"])
         paths = sorted(glob.glob(os.path.join(glob.escape(path), "*.json"))) if os.path.isdir(path) else [path]
         if not paths:
             raise SeamlessError(f"path is {path!r}, a directory without a .json file: write the endpoints of each cluster to a file there.")
         files = [ManagedFile(path, params["state_dir"]) for path in paths]
-        return [cls(files, [HttpApi.of(params, url) for url in urls], params.get("backend") or [])]
+        return [cls(files, [HttpApi.of(params, url) for url in params["url"]], params.get("backend") or [])]
 
     def __init__(self, files: t.Sequence[ManagedFile], apis: t.Sequence[HttpApi], backends: t.Sequence[str]) -> None:
         self.files = list(files)

@@ -87,12 +87,11 @@ class HAProxy(Driver):
     """HAProxy 2.2 and newer, by its runtime socket."""
 
     name = "haproxy"
+    needs: t.ClassVar[dict[str, str]] = {"socket": "its runtime socket, such as /run/haproxy/admin.sock"}
     proves = True
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
-        if not params.get("socket"):
-            raise SeamlessError("socket is not set: the driver haproxy needs its runtime socket, such as /run/haproxy/admin.sock.")
         return [cls(address, params.get("backend") or []) for address in params["socket"]]
 
     def __init__(self, address: str, backends: t.Sequence[str]) -> None:

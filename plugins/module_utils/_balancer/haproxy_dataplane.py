@@ -12,7 +12,7 @@ import urllib.parse
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import haproxy
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef, gone
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.http_api import HttpApi, require_url
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.http_api import HttpApi
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 RUNTIME, STATS = "/services/haproxy/runtime/backends", "/services/haproxy/stats/native?type=server"
@@ -40,11 +40,12 @@ class HAProxyDataPlane(Driver):
     """HAProxy by the runtime part of its Data Plane API, version 3."""
 
     name = "haproxy_dataplane"
+    needs: t.ClassVar[dict[str, str]] = {"url": "the address of the Data Plane API, such as http://127.0.0.1:5555"}
     proves = True
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
-        return [cls(HttpApi.of(params, cls._versioned(url)), params.get("backend") or []) for url in require_url(params, "http://127.0.0.1:5555")]
+        return [cls(HttpApi.of(params, cls._versioned(url)), params.get("backend") or []) for url in params["url"]]
 
     @staticmethod
     def _versioned(url: str) -> str:

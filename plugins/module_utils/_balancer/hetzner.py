@@ -12,7 +12,7 @@ import urllib.parse
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import cloud
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, MemberRef
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import CloudApi, Listed, RemovingDriver, require_backend
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import TOKEN, CloudApi, Listed, RemovingDriver
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 API = "https://api.hetzner.cloud/v1"
@@ -31,10 +31,11 @@ class Hetzner(RemovingDriver):
     """Load Balancers of Hetzner Cloud. A drained member is a target that was removed. Nobody counts its requests, so settle_seconds are waited for."""
 
     name = "hetzner"
+    needs: t.ClassVar[dict[str, str]] = {"token": TOKEN, "backend": "names or ids of Load Balancers"}
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
-        return [cls(CloudApi.of(params, API), require_backend(params, "names or ids of Load Balancers"), params["state_dir"]).patient(params)]
+        return [cls(CloudApi.of(params, API), [str(backend) for backend in params["backend"]], params["state_dir"]).patient(params)]
 
     def __init__(self, api: CloudApi, backends: t.Sequence[str], state_dir: str) -> None:
         super().__init__("Hetzner Cloud", state_dir)
@@ -102,7 +103,7 @@ class Hetzner(RemovingDriver):
 
     @staticmethod
     def _member(ref: MemberRef, target: t.Mapping[str, t.Any], admin: str, statuses: t.Sequence[t.Mapping[str, t.Any]]) -> Member:
-        health, full, said = health_of(statuses) if admin == "ready" else ("unknown", False, "")
+        health, full, said = health_of(statuses) if admin == "ready" else ("nocheck", True, "")
         return Member(
             ref=ref, address=str(target["address"]), port=target.get("port"), admin=admin, admin_source="runtime", health=health, fully_up=full,
             check=said, weight=None, sessions=None, queued=None, total=None,

@@ -100,9 +100,3 @@ class HttpApi:
         if isinstance(reason, ConnectionRefusedError):
             return f"{self.url} refuses connections: nothing listens there. Start the balancer, or correct url."
         return f"{self.url} can't be asked: {getattr(reason, 'strerror', None) or reason}"
-
-
-def require_url(params: t.Mapping[str, t.Any], example: str) -> list[str]:
-    if not params.get("url"):
-        raise SeamlessError(f"url is not set: the driver {params['driver']} needs it, such as {example}.")
-    return [str(url) for url in params["url"]]

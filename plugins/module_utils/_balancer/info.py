@@ -12,8 +12,9 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer import 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Member
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import Records
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import open_drivers
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
-ARGUMENT_SPEC: dict[str, t.Any] = dict(options.SPEC)
+ARGUMENT_SPEC: dict[str, t.Any] = {**options.SPEC, "balancers": {"type": "list", "elements": "dict", "default": []}}
 
 
 def describe(member: Member, record: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
@@ -39,6 +40,8 @@ def describe(member: Member, record: t.Mapping[str, t.Any] | None) -> dict[str, 
 
 def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     """Read pools and members of the balancers on this machine. Changes nothing."""
+    if params["balancers"]:
+        raise SeamlessError("balancers works in a task only: run the module on each balancer's machine.")
     records = Records(params["state_dir"])
     pools: dict[tuple[str, str], list[dict[str, t.Any]]] = {}
     serving: dict[tuple[str, str], int] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef, gone
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import CloudApi, CloudDriver, Removed, require_backend, wait_until
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import TOKEN, CloudApi, CloudDriver, Removed, wait_until
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 API = "https://api.linode.com/v4"
@@ -18,11 +18,9 @@ ADMIN = {"accept": "ready", "backup": "ready", "drain": "drain", "reject": "main
 
 
 def health_of(status: str, check: str, admin: str) -> tuple[str, bool]:
-    """Return health, and whether all is well. Of one that is out nothing is said by which it could be trusted."""
-    if check == "none":
+    """Return health, and whether all is well. Whether one that is out is looked at is not documented."""
+    if check == "none" or admin != "ready":
         return "nocheck", True
-    if admin != "ready":
-        return "unknown", False
     return ("up", True) if status.lower() == "up" else ("down", False)
 
 
@@ -30,11 +28,12 @@ class Linode(CloudDriver):
     """NodeBalancers of Linode (Akamai). Each port of one is a pool: its config. Nobody counts, so settle_seconds are waited for."""
 
     name = "linode"
+    needs: t.ClassVar[dict[str, str]] = {"token": TOKEN, "backend": "labels or ids of NodeBalancers"}
     maintains = True
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
-        return [cls(CloudApi.of(params, API), require_backend(params, "labels or ids of NodeBalancers"), params["state_dir"]).patient(params)]
+        return [cls(CloudApi.of(params, API), [str(backend) for backend in params["backend"]], params["state_dir"]).patient(params)]
 
     def __init__(self, api: CloudApi, backends: t.Sequence[str], state_dir: str) -> None:
         super().__init__()
@@ -141,7 +140,7 @@ class Linode(CloudDriver):
         wait_until(taken, f"{names}, and that is not to be seen")
 
     def hints(self, members: t.Sequence[Member]) -> list[str]:
-        unchecked = sorted({member.ref.backend for member in members if member.health == "nocheck"})
+        unchecked = sorted({member.ref.backend for member in members if member.health == "nocheck" and member.admin == "ready"})
         if unchecked:
             return [f"{', '.join(unchecked)}: the NodeBalancer has no active check there. Set one, or check_url, so that a dead application does not come back"]
         return []

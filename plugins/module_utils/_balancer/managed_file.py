@@ -57,9 +57,3 @@ class ManagedFile:
             yield
         finally:
             os.close(handle)
-
-
-def require_path(params: t.Mapping[str, t.Any], what: str) -> str:
-    if not params.get("path"):
-        raise SeamlessError(f"path is not set: the driver {params['driver']} needs {what}.")
-    return str(params["path"])

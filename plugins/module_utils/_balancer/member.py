@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.exchange import Exchange
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.pools import floor_of
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.rotation import Rotation
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
@@ -16,6 +17,12 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **options.SPEC,
     "members": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"name": {"type": "str", "required": True}, "address": {"type": "str"}, "port": {"type": "int"}},
+    },
+    "instead_of": {
         "type": "list",
         "elements": "dict",
         "default": [],
@@ -52,6 +59,8 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         raise SeamlessError("members is not set: name the servers to bring to a state, or balancers, each with its member.")
     floor_of(params["min_available"], 1)
     wanted = WANTED[params["state"]]
+    if params["instead_of"]:
+        return _exchange(params, check_mode)
     rotation = Rotation(params, check_mode)
     if wanted == "ready":
         rotation.put_back()
@@ -66,5 +75,23 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         "diff": {
             "before": {str(target.member.ref): target.before for target in rotation.targets},
             "after": {str(target.member.ref): wanted if target.changed else target.before for target in rotation.targets},
+        },
+    }
+
+
+def _exchange(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+    if params["state"] != "enabled" or params["weight"] is not None:
+        what = f"state is {params['state']!r}" if params["state"] != "enabled" else f"weight is {params['weight']}"
+        raise SeamlessError(f"{what}, and instead_of is set: it goes with state: enabled and without weight.")
+    exchange = Exchange(params, check_mode)
+    exchange.exchange()
+    wanted = {**{target.member.ref: "ready" for target in exchange.coming}, **{target.member.ref: "drain" for target in exchange.leaving}}
+    return {
+        "changed": any(target.changed for target in exchange.targets),
+        "state": params["state"],
+        **exchange.details(),
+        "diff": {
+            "before": {str(target.member.ref): target.before for target in exchange.targets},
+            "after": {str(target.member.ref): wanted[target.member.ref] if target.changed else target.before for target in exchange.targets},
         },
     }

@@ -14,7 +14,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef, gone
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.managed_file import ManagedFile, require_path
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.managed_file import ManagedFile
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 DRAIN_SINCE = (1, 29, 6)
@@ -59,10 +59,11 @@ def parse_upstreams(text: str) -> list[Server]:
         opened = _UPSTREAM.match(bare)
         upstream = opened[1] if opened else upstream
         matched = _SERVER.match(line)
-        if upstream and matched and bare.strip():
+        directives = len(re.findall(r"(?:^|[;{])\s*server\s", bare)) if upstream else 0
+        if matched and directives == 1:
             name = re.match(r"\s*#\s*(\S+)", matched[4])
             found.append(Server(number, upstream, matched[2], tuple(matched[3].split()), name[1] if name else matched[2]))
-        elif upstream and re.search(r"(^|[\s{;])server\s", bare):
+        elif directives:
             raise SeamlessError(f"line {number + 1} is {line.strip()!r}: write one server on a line of its own, so that it can be changed alone.")
         if "}" in bare:
             upstream = ""
@@ -83,15 +84,15 @@ class Nginx(Driver):
     """nginx by a file with its upstreams, and a reload. It counts nothing: what is under way is over when the old workers are gone."""
 
     name = "nginx"
+    needs: t.ClassVar[dict[str, str]] = {"path": "the file with the upstreams that it may change, such as /etc/nginx/conf.d/upstreams.conf"}
     checks_while_drained = False
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
-        path = require_path(params, "the file with the upstreams that it may change, such as /etc/nginx/conf.d/upstreams.conf")
         unknown = set(params.get("commands") or {}) - {"test", "reload", "version", "pid_file"}
         if unknown:
             raise SeamlessError(f"commands has {sorted(unknown)[0]!r}: the driver nginx knows test, reload, version and pid_file.")
-        return [cls(ManagedFile(path, params["state_dir"]), params.get("backend") or [], params.get("commands") or {})]
+        return [cls(ManagedFile(params["path"], params["state_dir"]), params.get("backend") or [], params.get("commands") or {})]
 
     def __init__(self, file: ManagedFile, backends: t.Sequence[str], commands: t.Mapping[str, t.Any]) -> None:
         self.file = file

@@ -10,7 +10,7 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef, gone
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.http_api import HttpApi, require_url
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.http_api import HttpApi
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 NEWEST = 9  # version of the API that this was written for; every older one that nginx has does as well
@@ -47,11 +47,12 @@ class NginxPlus(Driver):
     """NGINX Plus by its API. Its documentation does not say that servers which are drained are still checked, so the application is asked, too."""
 
     name = "nginx_plus"
+    needs: t.ClassVar[dict[str, str]] = {"url": "the location that has the directive api, such as http://127.0.0.1:8080/api"}
     checks_while_drained = False
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
-        return [cls(HttpApi.of(params, url), params.get("backend") or []) for url in require_url(params, "http://127.0.0.1:8080/api")]
+        return [cls(HttpApi.of(params, url), params.get("backend") or []) for url in params["url"]]
 
     def __init__(self, api: HttpApi, backends: t.Sequence[str]) -> None:
         self.api = api

@@ -45,6 +45,18 @@ def _envoy() -> type[Driver]:
     return Envoy
 
 
+def _command() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.command import Command
+
+    return Command
+
+
+def _none() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.none import NoBalancer
+
+    return NoBalancer
+
+
 def _nginx_plus() -> type[Driver]:
     from ansible_collections.seamless.rollout.plugins.module_utils._balancer.nginx_plus import NginxPlus
 
@@ -93,6 +105,8 @@ DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "nginx": _nginx,
     "traefik": _traefik,
     "envoy": _envoy,
+    "command": _command,
+    "none": _none,
     "nginx_plus": _nginx_plus,
     "haproxy_dataplane": _haproxy_dataplane,
     "aws_target_group": _aws_target_group,
@@ -113,4 +127,12 @@ def find_driver(name: str) -> type[Driver]:
 
 def open_drivers(params: t.Mapping[str, t.Any]) -> list[Driver]:
     """Return one driver for each balancer process that *params* name."""
-    return find_driver(params["driver"]).open(params)
+    driver = find_driver(params["driver"])
+    for name, what in missing(driver, params).items():
+        raise SeamlessError(f"{name} is not set: the driver {driver.name} needs {what}.")
+    return driver.open(params)
+
+
+def missing(driver: type[Driver], params: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Return what *driver* needs and *params* don't have, each with what it is."""
+    return {name: what for name, what in driver.needs.items() if not params.get(name)}

@@ -11,31 +11,11 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import asking, pools, quiet
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, gone
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, gone
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import Records
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import open_drivers
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.target import Target, describe
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-
-
-class Target:
-    """A member to change, the driver that can, and what is known of who took it out."""
-
-    def __init__(self, driver: Driver, member: Member, record: dict[str, t.Any] | None) -> None:
-        self.driver = driver
-        self.member = member
-        self.before = member.admin
-        self.record = record
-        self.changed = False
-        self.at: float | None = None
-        self.seconds = 0.0
-
-    def order(self, state: str) -> Change:
-        return Change(self.member.ref, state, (self.record or {}).get("prior_weight"))
-
-    @property
-    def escalated(self) -> bool:
-        """Whether somebody put the member into maintenance on top of our drain. Records of older versions do not tell."""
-        return bool(self.record) and self.member.admin == "maint" and (self.record or {}).get("state") == "drain"
 
 
 class Rotation:
@@ -47,23 +27,32 @@ class Rotation:
         self.records = Records(params["state_dir"])
         self.drivers = open_drivers(params)
         self.targets: list[Target] = []
-        self.everyone: list[Member] = []
+        self.pools: list[tuple[Driver, list[Member]]] = []
         self.warnings: list[str] = []
         self.drain_lost = False
 
     def read(self) -> None:
         """Read the balancers and find every wanted member on each of them."""
-        self.targets, self.everyone, self.warnings = [], [], []
-        for driver in self.drivers:
-            members = driver.members()
-            self.everyone += members
+        self.warnings = []
+        self.pools = [(driver, driver.members()) for driver in self.drivers]
+        self.targets = self.find(self.params["members"])
+
+    @property
+    def everyone(self) -> list[Member]:
+        return [member for dummy, members in self.pools for member in members]
+
+    def find(self, wanted: t.Sequence[t.Mapping[str, t.Any]]) -> list[Target]:
+        """Return what is *wanted* in every pool of every balancer. Raises SeamlessError where one has it nowhere."""
+        targets = []
+        for driver, members in self.pools:
             found: list[Member] = []
-            for wanted in self.params["members"]:
-                hits = pools.find(members, wanted) if driver.knows_pools else members
-                if not hits:
-                    raise pools.unknown(wanted, members)
+            for one in wanted:
+                hits = pools.find(members, one) if driver.knows_pools else members
+                if not hits and driver.knows_pools:
+                    raise pools.unknown(one, members)
                 found += [member for member in hits if member not in found]
-            self.targets += [Target(driver, member, self.records.get(member.ref)) for member in found]
+            targets += [Target(driver, member, self.records.get(member.ref)) for member in found]
+        return targets
 
     def refresh(self) -> None:
         fresh = {member.ref: member for driver in self.drivers for member in driver.members()}
@@ -87,18 +76,24 @@ class Rotation:
             leaving = [target for target in self.targets if target.member.admin not in (admin, "maint")]
             fresh = [target for target in self.targets if target.record is None]
             for target in fresh:
-                self._record(target, admin if target in leaving else target.before)
+                self.record(target, admin if target in leaving else target.before)
             try:
                 self._set(leaving, admin)
             except SeamlessError:
                 self._forget_untouched(fresh)
                 raise
         if self.params["wait"]:
-            self._wait_quiet(admin)
+            self.wait_quiet(admin)
 
     def _claim(self, admin: str) -> None:
         """Refuse members that are somebody else's, and any step below the floor."""
-        for target in self.targets:
+        self.claim(self.targets, admin)
+        if all(target.driver.knows_pools for target in self.targets):
+            pools.check_floor(self.everyone, {target.member.ref for target in self.targets}, self.params["min_available"])
+
+    def claim(self, targets: t.Sequence[Target], admin: str) -> None:
+        """Refuse members that are somebody else's, and say of the others whether they change."""
+        for target in targets:
             owner = (target.record or {}).get("owner")
             if target.record is None and target.before != "ready" and not self.params["force"]:
                 raise SeamlessError(
@@ -116,15 +111,13 @@ class Rotation:
             if target.record and target.before == "ready":
                 self._lost(target)
             target.changed = target.before == "ready" or (admin == "maint" and target.before != "maint")
-        if all(target.driver.knows_pools for target in self.targets):
-            pools.check_floor(self.everyone, {target.member.ref for target in self.targets}, self.params["min_available"])
 
     def _lost(self, target: Target) -> None:
         owner = (target.record or {}).get("owner")
         self.warnings.append(f"{target.member.ref} was back in rotation although {owner} had taken it out: was the balancer reloaded?")
         self.drain_lost = True
 
-    def _record(self, target: Target, state: str) -> None:
+    def record(self, target: Target, state: str) -> None:
         """Write down what is about to be set, so that what somebody else sets later can be told from it."""
         target.record = target.record or {
             "owner": self.params["owner"],
@@ -150,7 +143,7 @@ class Rotation:
             mine = [target for target in targets if target.driver is driver and target.member.admin != state]
             for target in mine:
                 if state != "ready" and (target.record or {}).get("state") != state:
-                    self._record(target, state)
+                    self.record(target, state)
             driver.set_states([target.order(state) for target in mine])
             for target in mine:
                 target.at = time.time()
@@ -159,7 +152,7 @@ class Rotation:
             if mine and self.params["persist_state"]:
                 driver.persist(self.params["persist_state"])
 
-    def _wait_quiet(self, admin: str) -> None:
+    def wait_quiet(self, admin: str) -> None:
         silent = [target for target in self.targets if not target.driver.counts_sessions and target.changed]
         if silent:
             self._wait_marked_down(silent)
@@ -215,7 +208,7 @@ class Rotation:
         """Let the balancer see the members healthy while they are drained, then make them ready, everywhere."""
         self.read()
         for target in self.targets:
-            self._may_return(target)
+            self.may_return(target)
             if self._ours(target) and target.before == "ready":
                 self._lost(target)
             target.changed = target.before != "ready"
@@ -224,15 +217,15 @@ class Rotation:
         started = time.monotonic()
         deadline = started + self.params["enable_timeout"]
         pending = [target for target in self.targets if target.changed]
-        self._prove(pending, deadline)
+        self.prove(pending, deadline)
         for target in pending:
-            self._may_return(target)
+            self.may_return(target)
         self._set(pending, "ready")
         for target in filter(self._ours, self.targets):
             self.records.remove(target.member.ref)
         if self.params["wait"]:
             try:
-                self._wait_until(lambda target: target.member.serving, self.targets, deadline, "it was enabled but is not up")
+                self.wait_until(lambda target: target.member.serving, self.targets, deadline, "it was enabled but is not up")
             except SeamlessError:
                 self._take_back([target for target in pending if not target.driver.checks_while_drained and not target.member.serving])
                 raise
@@ -252,7 +245,7 @@ class Rotation:
     def _ours(self, target: Target) -> bool:
         return target.record is not None and (target.record.get("owner") == self.params["owner"] or self.params["force"])
 
-    def _may_return(self, target: Target) -> None:
+    def may_return(self, target: Target) -> None:
         """Refuse what is somebody else's, be it taken out by them or put into maintenance by them over our drain."""
         owner = (target.record or {}).get("owner")
         if target.member.admin == "ready" or self.params["force"]:
@@ -266,7 +259,7 @@ class Rotation:
                 **self.details(),
             )
 
-    def _prove(self, pending: t.Sequence[Target], deadline: float) -> None:
+    def prove(self, pending: t.Sequence[Target], deadline: float) -> None:
         """Wait until a health check that began while the members were out of rotation has passed on every balancer.
 
         "Up" may be an old answer: of before the restart, or, after maintenance, of before the checks were paused. So a member that looks
@@ -280,12 +273,12 @@ class Rotation:
             self.refresh()
             for target in paused:
                 if target.record:
-                    self._record(target, "drain")
+                    self.record(target, "drain")
         for driver in self.drivers:
             driver.ask_for_proof(
                 [target.member.ref for target in checked if target.driver is driver and target.member.fully_up and target.member.health != "nocheck"]
             )
-        self._wait_until(
+        self.wait_until(
             lambda target: target.member.fully_up or target.member.admin == "ready" or target.escalated,
             checked, deadline, "its checks do not pass, so it was not enabled",
         )
@@ -298,7 +291,7 @@ class Rotation:
         except SeamlessError as exc:
             raise SeamlessError(f"{exc} It was not enabled within {self.params['enable_timeout']:g} s.", **self.details()) from exc
 
-    def _wait_until(self, ready: t.Callable[[Target], bool], targets: t.Sequence[Target], deadline: float, problem: str) -> None:
+    def wait_until(self, ready: t.Callable[[Target], bool], targets: t.Sequence[Target], deadline: float, problem: str) -> None:
         while targets:
             self.refresh()
             waiting = [target for target in targets if not ready(target)]
@@ -320,20 +313,3 @@ class Rotation:
 
     def details(self) -> dict[str, t.Any]:
         return {"members": [describe(target) for target in self.targets], "warnings": self.warnings, "drain_lost": self.drain_lost}
-
-
-def describe(target: Target) -> dict[str, t.Any]:
-    member = target.member
-    return {
-        "name": member.ref.name,
-        "backend": member.ref.backend,
-        "balancer": member.ref.balancer,
-        "address": member.address,
-        "admin_before": target.before,
-        "admin": member.admin,
-        "health": member.health,
-        "sessions": member.sessions,
-        "changed": target.changed,
-        "at": target.at,
-        "seconds": target.seconds,
-    }

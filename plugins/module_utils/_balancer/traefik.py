@@ -12,8 +12,8 @@ import urllib.parse
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import yaml_servers
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef, gone
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.http_api import HttpApi, require_url
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.managed_file import ManagedFile, require_path
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.http_api import HttpApi
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.managed_file import ManagedFile
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 TAKES = 15  # seconds within which a change must be at work; providersThrottleDuration is 2 s unless somebody made it longer
@@ -26,14 +26,16 @@ class Traefik(Driver):
     """
 
     name = "traefik"
+    needs: t.ClassVar[dict[str, str]] = {
+        "path": "the file of the file provider that holds the services, such as /etc/traefik/dynamic/shop.yml",
+        "url": "the address of Traefik's API, such as http://127.0.0.1:8080",
+    }
     maintains = False
     counts_sessions = False
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
-        path = require_path(params, "the file of the file provider that holds the services, such as /etc/traefik/dynamic/shop.yml")
-        urls = require_url(params, "http://127.0.0.1:8080, where Traefik's API answers")
-        return [cls(ManagedFile(path, params["state_dir"]), [HttpApi.of(params, url) for url in urls], params.get("backend") or [])]
+        return [cls(ManagedFile(params["path"], params["state_dir"]), [HttpApi.of(params, url) for url in params["url"]], params.get("backend") or [])]
 
     def __init__(self, file: ManagedFile, apis: t.Sequence[HttpApi], backends: t.Sequence[str]) -> None:
         self.file = file

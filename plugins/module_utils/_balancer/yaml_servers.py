@@ -68,6 +68,8 @@ def _server(text: str, service: str, node: t.Any, checked: bool) -> Server:
     if node.flow_style:
         return Server(service, str(url.value), 1, checked, (end, end), ", \"weight\": " if _is_json(text, node) else ", weight: ", "")
     column = node.value[0][0].start_mark.column
+    # Behind a remark that may stand on that line.
+    end = text.find("\n", end) if "\n" in text[end:] else len(text)
     return Server(service, str(url.value), 1, checked, (end, end), "\n" + " " * column + "weight: ", "")
 
 

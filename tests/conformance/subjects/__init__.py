@@ -15,6 +15,8 @@ SUBJECTS: dict[str, type[Subject]] = {
     "nginx": nginx.NginxSubject,
     "traefik": traefik.TraefikSubject,
     "envoy": envoy.EnvoySubject,
+    "command": haproxy.CommandSubject,
+    "example": haproxy.ExampleSubject,
     "nginx_plus": nginx_plus.NginxPlusSubject,
     "haproxy_dataplane": haproxy_dataplane.DataPlaneSubject,
     "aws_target_group": aws_target_group.AwsTargetGroupSubject,

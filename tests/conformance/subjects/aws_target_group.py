@@ -19,7 +19,7 @@ class AwsTargetGroupSubject(FakeSubject):
     title = "AWS target group (fake)"
     fake = "aws_target_group"
     keeps_state = True
-    limits: t.ClassVar[dict[str, str]] = {
+    limits: t.Mapping[str, str] = {
         "weight": "a target has none",
         "operator's maintenance": LEAVES_NOTHING,
         "second balancer unreachable": ONE_API,
@@ -32,6 +32,9 @@ class AwsTargetGroupSubject(FakeSubject):
 
     def params(self) -> dict[str, t.Any]:
         return {"backend": [arn("app"), arn("api")], "username": KEY}
+
+    def app_only(self) -> dict[str, t.Any]:
+        return {"backend": [arn("app")]}
 
     def wrong_credentials(self) -> dict[str, t.Any]:
         return {"username": "guess"}

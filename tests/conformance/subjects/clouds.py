@@ -21,7 +21,7 @@ class CloudSubject(FakeSubject):
 
     keeps_state = True
     version_path = ""
-    addresses: t.ClassVar[dict[str, tuple[str, int]]] = {}
+    addresses: t.Mapping[str, tuple[str, int]] = {}
 
     def start(self) -> None:
         cloud.PAUSE = 0.1
@@ -45,8 +45,8 @@ class HetznerSubject(CloudSubject):
     title = "Hetzner Cloud (fake)"
     fake = "hetzner"
     version_path = "/v1"
-    addresses: t.ClassVar[dict[str, tuple[str, int]]] = {name: (f"10.0.0.10{name[1:]}", 8000) for name in PORTS}
-    limits: t.ClassVar[dict[str, str]] = {
+    addresses: t.Mapping[str, tuple[str, int]] = {name: (f"10.0.0.10{name[1:]}", 8000) for name in PORTS}
+    limits: t.Mapping[str, str] = {
         "weight": "a target has none",
         "operator's maintenance": LEAVES_NOTHING,
         "second balancer unreachable": ONE_API,
@@ -58,8 +58,8 @@ class DigitalOceanSubject(CloudSubject):
     title = "DigitalOcean (fake)"
     fake = "digitalocean"
     version_path = "/v2"
-    addresses: t.ClassVar[dict[str, tuple[str, int]]] = {name: (f"10.0.0.{name[1:]}", 8000) for name in PORTS}
-    limits: t.ClassVar[dict[str, str]] = {
+    addresses: t.Mapping[str, tuple[str, int]] = {name: (f"10.0.0.{name[1:]}", 8000) for name in PORTS}
+    limits: t.Mapping[str, str] = {
         "weight": "a droplet has none",
         "operator's maintenance": LEAVES_NOTHING,
         "second balancer unreachable": ONE_API,
@@ -76,11 +76,14 @@ class LinodeSubject(CloudSubject):
     title = "Linode NodeBalancer (fake)"
     fake = "linode"
     version_path = "/v4"
-    addresses: t.ClassVar[dict[str, tuple[str, int]]] = {name: ("127.0.0.1", port) for name, port in PORTS.items()}
-    limits: t.ClassVar[dict[str, str]] = {"second balancer unreachable": ONE_API}
+    addresses: t.Mapping[str, tuple[str, int]] = {name: ("127.0.0.1", port) for name, port in PORTS.items()}
+    limits: t.Mapping[str, str] = {"second balancer unreachable": ONE_API}
 
     def params(self) -> dict[str, t.Any]:
         return {**super().params(), "backend": ["shop"]}
+
+    def app_only(self) -> dict[str, t.Any]:
+        return {}
 
     def pool(self, backend: str) -> str:
         return {"shop:80": "app", "shop:8080": "api"}[backend]
@@ -95,11 +98,14 @@ class CloudflareSubject(CloudSubject):
     title = "Cloudflare (fake)"
     fake = "cloudflare"
     version_path = "/client/v4"
-    addresses: t.ClassVar[dict[str, tuple[str, int]]] = {name: (f"203.0.113.{name[1:]}", port) for name, port in PORTS.items()}
-    limits: t.ClassVar[dict[str, str]] = {"second balancer unreachable": ONE_API}
+    addresses: t.Mapping[str, tuple[str, int]] = {name: (f"203.0.113.{name[1:]}", port) for name, port in PORTS.items()}
+    limits: t.Mapping[str, str] = {"second balancer unreachable": ONE_API}
 
     def params(self) -> dict[str, t.Any]:
         return {**super().params(), "backend": [f"{cloudflare.ACCOUNT}/app", f"{cloudflare.ACCOUNT}/api"]}
+
+    def app_only(self) -> dict[str, t.Any]:
+        return {"backend": [f"{cloudflare.ACCOUNT}/app"]}
 
     def take_out_by_hand(self, name: str) -> None:
         path = f"/client/v4/accounts/{cloudflare.ACCOUNT}/load_balancers/pools/{cloudflare.IDS['app']}"

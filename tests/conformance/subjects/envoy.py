@@ -18,7 +18,7 @@ class EnvoySubject(Subject):
     driver = "envoy"
     title = "Envoy"
     keeps_state = True
-    limits: t.ClassVar[dict[str, str]] = {
+    limits: t.Mapping[str, str] = {
         "sticky clients": "a draining endpoint gets no request of a hash policy either",
         "wrong credentials": "the admin interface has none",
     }

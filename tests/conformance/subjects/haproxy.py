@@ -6,7 +6,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import textwrap
 import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import registry
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver
 
 from conformance.subject import FRONT, INTERVAL, PORTS, Subject, version_of
 
@@ -21,7 +25,7 @@ defaults
     timeout client 20s
     timeout server 20s
     timeout tunnel 60s
-    option idle-close-on-response
+    {idle}
     load-server-state-from-file global
     option httpchk GET /healthz
     default-server check inter {interval}ms fall 2 rise 2 weight 100
@@ -47,8 +51,10 @@ class HAProxySubject(Subject):
 
     def configure(self) -> None:
         lines = [f"    server {name} 127.0.0.1:{port} cookie {name}" for name, port in PORTS.items()]
+        # What keeps a reload from closing idle connections of clients came with 2.6.
+        old = tuple(int(number) for number in self.version().split(".")) < (2, 6)
         text = CONFIG.format(
-            directory=self.directory, interval=int(INTERVAL * 1000), front=FRONT, app="\n".join(lines),
+            directory=self.directory, idle="" if old else "option idle-close-on-response", interval=int(INTERVAL * 1000), front=FRONT, app="\n".join(lines),
             api="\n".join(line.partition(" cookie")[0] for line in lines[:2]),
         )
         self.write("haproxy.cfg", text)
@@ -98,7 +104,7 @@ class HealthFileSubject(HAProxySubject):
     title = "health file (HAProxy)"
     pools = False
     settle = 3 * INTERVAL + 0.4
-    limits: t.ClassVar[dict[str, str]] = {
+    limits: t.Mapping[str, str] = {
         "all pools": "every balancer that asks the endpoint sees it, whatever its pools are",
         "sticky clients": "move when the balancer calls the member down",
         "weight": "a file has none",
@@ -106,6 +112,7 @@ class HealthFileSubject(HAProxySubject):
         "wrong credentials": "there are none",
         "mistyped member": "the file is on the host itself",
         "floor, two callers": "a host sees no other one; the rollout keeps the floor",
+        "exchange under load": "a host sees no other one",
     }
 
     def params(self) -> dict[str, t.Any]:
@@ -128,3 +135,75 @@ class HealthFileSubject(HAProxySubject):
             if os.path.exists(self.path(f"{name}.down")):
                 os.unlink(self.path(f"{name}.down"))
         super().back_to_normal()
+
+
+LIST = r"""#!/bin/sh
+printf 'show servers state\nshow stat\n' | awk '1' | while read -r line; do
+    printf '%s\n' "$line" | socat -t5 - UNIX-CONNECT:{socket}
+done | awk '
+    function state(bits) {{ return bits % 2 ? "maint" : int(bits / 8) % 2 ? "drain" : "ready" }}
+    /^#/ {{ next }}
+    NF >= 19 && $1 ~ /^[0-9]+$/ {{ place[$2 "," $4] = $5 ":" $19; admin[$2 "," $4] = state($7); next }}
+    {{ n = split($0, column, ","); key = column[1] "," column[2] }}
+    n > 20 && key in place {{
+        health = column[18] ~ /^DOWN/ ? "down" : column[18] ~ /^(UP|DRAIN)$/ ? "up" : "starting"
+        print column[1], column[2], place[key], admin[key], health, column[5], column[8]
+    }}'
+"""
+
+
+class CommandSubject(HAProxySubject):
+    """A user's own commands, here in front of HAProxy."""
+
+    driver = "command"
+    title = "command (HAProxy by socat)"
+    keeps_state = False
+    limits: t.Mapping[str, str] = {
+        "weight": "there is no command for it",
+        "second balancer unreachable": "the commands speak to what they speak to",
+    }
+
+    def configure(self) -> None:
+        super().configure()
+        self.write("list.sh", LIST.format(socket=self.path("admin.sock")))
+        order = f"printf 'set server %s state %s\\n' \"$1\" \"$2\" | socat -t5 - UNIX-CONNECT:{self.path('admin.sock')}"
+        self.write("set.sh", f'#!/bin/sh\nsaid=$({order})\n[ -z "$said" ] || {{ echo "$said" >&2; exit 1; }}\n')
+        self.write("operator.sh", "#!/bin/sh\necho Permission denied >&2\nexit 1\n")
+
+    def params(self) -> dict[str, t.Any]:
+        orders = {name: f"sh {self.path('set.sh')} {{backend}}/{{name}} {state}" for name, state in
+                  (("drain", "drain"), ("ready", "ready"), ("maintenance", "maint"))}
+        return {"commands": {"list": f"sh {self.path('list.sh')}", **orders}}
+
+    def call(self, operation: str, *names: str, check_mode: bool = False, **params: t.Any) -> dict[str, t.Any]:
+        return Subject.call(self, operation, *names, check_mode=check_mode, **params)
+
+    def wrong_credentials(self) -> dict[str, t.Any]:
+        return {"commands": {**self.params()["commands"], "list": ["sh", self.path("operator.sh")]}}
+
+
+class ExampleSubject(HAProxySubject):
+    """The driver that the guide shows."""
+
+    driver = "example"
+    title = "the guide's example (HAProxy)"
+    keeps_state = False
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory)
+        scope: dict[str, t.Any] = {"__name__": "example"}
+        exec(example(), scope)
+        registry.DRIVERS["example"] = lambda: t.cast("type[Driver]", scope["Example"])
+
+    def call(self, operation: str, *names: str, check_mode: bool = False, **params: t.Any) -> dict[str, t.Any]:
+        return Subject.call(self, operation, *names, check_mode=check_mode, **params)
+
+
+def example() -> str:
+    """Return the code on the page about drivers."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    with open(os.path.join(root, "docs", "docsite", "rst", "balancer_driver.rst"), encoding="utf-8") as file:
+        code = file.read().partition(".. code-block:: python\n")[2]
+    lines = [line for line in code.splitlines(keepends=True)]
+    end = next(number for number, line in enumerate(lines) if line.strip() and not line.startswith("   "))
+    return textwrap.dedent("".join(lines[:end]))

@@ -34,25 +34,30 @@ class NginxSubject(Subject):
     title = "nginx"
     checks = False
     keeps_state = True
-    costs = ("reset-idle",)
-    why = "a reload closes idle connections of clients; keepalive_min_timeout (since 1.27.4) prevents it"
-    limits: t.ClassVar[dict[str, str]] = {
-        "sticky clients": "nginx has none below 1.29.6",
+    limits: t.Mapping[str, str] = {
         "wrong credentials": "there are none; whoever may not write the file is told to become another user",
         "second balancer unreachable": "each machine is a call of its own; lb_member's balancers and the rollout make them together",
     }
 
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory)
+        numbers = tuple(int(number) for number in self.version().split("."))
+        self.holds_connections, self.drains = numbers >= (1, 27, 4), numbers >= (1, 29, 6)
+        if not self.holds_connections:
+            self.costs = ("reset-idle",)
+            self.why = "a reload closes idle connections of clients; keepalive_min_timeout (since 1.27.4) prevents it"
+        if not self.drains:
+            self.limits = {**self.limits, "sticky clients": "nginx has none below 1.29.6"}
+
     def version(self) -> str:
         return version_of("nginx", "-v")
 
-    def extra(self) -> str:
-        return ""
-
     def configure(self) -> None:
-        self.write("nginx.conf", CONFIG.format(directory=self.directory, front=FRONT, extra=self.extra()))
+        self.write("nginx.conf", CONFIG.format(directory=self.directory, front=FRONT, extra="keepalive_min_timeout 2s;" if self.holds_connections else ""))
         lines = [f"    server 127.0.0.1:{port} max_fails=0;  # {name}" for name, port in PORTS.items()]
         app, api = "\n".join(lines), "\n".join(lines[:2])
-        self.write("upstreams.conf", f"upstream app {{\n    zone app 64k;\n{app}\n}}\nupstream api {{\n    zone api 64k;\n{api}\n}}\n")
+        sticky = "    sticky cookie server path=/;\n" if self.drains else ""
+        self.write("upstreams.conf", f"upstream app {{\n    zone app 64k;\n{sticky}{app}\n}}\nupstream api {{\n    zone api 64k;\n{api}\n}}\n")
 
     def command(self) -> list[str]:
         return ["nginx", "-c", self.path("nginx.conf")]

@@ -47,7 +47,7 @@ class TraefikSubject(Subject):
     title = "Traefik"
     keeps_state = True
     settle = 0.8
-    limits: t.ClassVar[dict[str, str]] = {
+    limits: t.Mapping[str, str] = {
         "wrong credentials": "the API has none of its own; a middleware in front of it may, see username",
     }
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import socket
 import threading
 import time
 import typing as t
@@ -307,11 +308,22 @@ def test_check_mode_says_what_would_be_and_does_nothing(lab: Lab) -> None:
 
 def test_hundreds_of_members_fit_into_one_call(make_lab: MakeLab) -> None:
     names = [f"a-server-with-quite-a-long-name-{number}" for number in range(300)]
-    servers = "".join(f"    server {name} 127.0.0.2:{number + 1000} no-check\n" for number, name in enumerate(names))
+    with socket.create_server(("0.0.0.0", 0), backlog=400) as everywhere:
+        port = everywhere.getsockname()[1]
+        servers = "".join(f"    server {name} 127.1.{number // 250}.{number % 250 + 1}:{port} no-check\n" for number, name in enumerate(names))
+        lab = make_lab(config="backend shop\n    server s1 127.0.0.1:{s1} check\n    server s2 127.0.0.1:{s2} check\nbackend many\n" + servers)
+        assert lab.drain(*names[1:])["changed"]
+        assert sum(status == "DRAIN" for status in lab.standing().values()) == 299
+        assert lab.enable(*names[1:])["changed"]
+
+
+def test_servers_without_checks_whose_applications_are_dead_stay_out(make_lab: MakeLab) -> None:
+    servers = "".join(f"    server a{number} 127.1.0.{number}:9 no-check\n" for number in range(1, 7))
     lab = make_lab(config="backend shop\n    server s1 127.0.0.1:{s1} check\n    server s2 127.0.0.1:{s2} check\nbackend many\n" + servers)
-    assert lab.drain(*names[1:])["changed"]
-    assert sum(status == "DRAIN" for status in lab.standing().values()) == 299
-    assert lab.enable(*names[1:])["changed"]
+    names = [f"a{number}" for number in range(2, 7)]
+    lab.drain(*names)
+    refused(lambda: lab.enable(*names, enable_timeout=1), "a2 on", "nothing listens there", "and 2 more", "not enabled within 1 s")
+    assert sum(status == "DRAIN" for status in lab.standing().values()) == 5
 
 
 def test_two_processes_are_changed_in_one_call(make_lab: MakeLab) -> None:

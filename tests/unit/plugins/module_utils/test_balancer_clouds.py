@@ -9,7 +9,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer import cloud, cloudflare, linode
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import cloud, cloudflare, linode, registry
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, MemberRef
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import CloudApi, Removed
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.digitalocean import DigitalOcean, address_of
@@ -59,12 +59,14 @@ def test_what_is_refused_for_good_is_not(method: str, status: int, calls: int) -
     assert len(api.sent) == calls
 
 
-@pytest.mark.parametrize(
-    ("params", "text"), [({}, "token is not set"), ({"token": "x", "url": ["https://a.example.com", "https://b.example.com"]}, "url has 2 entries")],
-)
-def test_a_provider_needs_a_token_and_one_url(params: dict[str, t.Any], text: str) -> None:
-    with pytest.raises(SeamlessError, match=text):
-        CloudApi.of({"driver": "hetzner", **params}, "https://api.example.com")
+@pytest.mark.parametrize("driver", ["hetzner", "digitalocean", "linode", "cloudflare"])
+def test_a_provider_needs_a_token_and_pools_and_has_one_url(driver: str, tmp_path: pathlib.Path) -> None:
+    params = {"driver": driver, "token": "x", "backend": ["shop"], "state_dir": str(tmp_path)}
+    assert registry.open_drivers(params)[0].name == driver
+    two = ["https://a.example.com", "https://b.example.com"]
+    for wrong, text in (({"token": ""}, "token is not set"), ({"backend": []}, "backend is not set"), ({"url": two}, "url has 2 entries")):
+        with pytest.raises(SeamlessError, match=text):
+            registry.open_drivers({**params, **wrong})
 
 
 def test_what_was_removed_is_kept_for_its_own_balancer_and_pools(tmp_path: pathlib.Path) -> None:
@@ -188,6 +190,17 @@ def test_digitalocean_refuses_what_a_tag_brought(tmp_path: pathlib.Path) -> None
     assert not api.orders() and not driver.removed.all(["shop"])
 
 
+def test_a_droplet_that_came_back_gets_time_until_it_serves(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver, dummy = digitalocean(tmp_path)
+    slept: list[float] = []
+    monkeypatch.setattr(driver, "change", lambda changes: slept.append(0))
+    driver.patient({"settle_seconds": 20})
+    first, second = (member.ref for member in driver.members())
+    monkeypatch.setattr("time.sleep", slept.append)
+    driver.set_states([Change(first, "drain"), Change(second, "ready")])
+    assert [seconds for seconds in slept if seconds in (0, 20)] == [0, 20, 0]
+
+
 def test_an_order_that_is_not_to_be_seen_is_no_success_and_leaves_nothing_behind(tmp_path: pathlib.Path) -> None:
     driver, api = digitalocean(tmp_path)
     with pytest.raises(SeamlessError, match="was removed, and that is not to be seen"):
@@ -202,7 +215,7 @@ def test_an_order_that_is_not_to_be_seen_is_no_success_and_leaves_nothing_behind
     ("status", "check", "state", "health"),
     [
         ("UP", "http", "ready", "up"), ("DOWN", "http", "ready", "down"), ("Unknown", "http", "ready", "down"), ("UP", "none", "ready", "nocheck"),
-        ("UP", "http", "drain", "unknown"), ("UP", "connection", "maint", "unknown"), ("Unknown", "none", "drain", "nocheck"),
+        ("UP", "http", "drain", "nocheck"), ("UP", "connection", "maint", "nocheck"), ("Unknown", "none", "drain", "nocheck"),
     ],
 )
 def test_linode_health(status: str, check: str, state: str, health: str) -> None:

@@ -20,6 +20,13 @@ options:
       - envoy
       - command
       - none
+      - nginx_plus
+      - haproxy_dataplane
+      - aws_target_group
+      - hetzner
+      - digitalocean
+      - linode
+      - cloudflare
     default: haproxy
   socket:
     description:

@@ -15,7 +15,7 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 from conformance.clients import ORDINARY, STICKY, Crowd, WebSocket
-from conformance.subject import FRONT, NAMES, PORTS, Subject
+from conformance.subject import FRONT, NAMES, Subject
 
 Case = t.Callable[[Subject], t.Optional[str]]
 CASES: dict[str, Case] = {}
@@ -53,13 +53,13 @@ def lists(subject: Subject) -> None:
         assert not member["operator"], member
         assert member["health"] in ("up", "nocheck"), member
         if subject.pools:
-            assert (member["address"], member["port"]) == ("127.0.0.1", PORTS[name]), member
+            assert (member["address"], member["port"]) == subject.place(name), member
 
 
 @case("all pools")
 def all_pools(subject: Subject) -> None:
     result = subject.drain("s1")
-    assert sorted(member["backend"].rpartition("/")[2] for member in result["members"]) == ["api", "app"], result
+    assert sorted(subject.pool(member["backend"]) for member in result["members"]) == ["api", "app"], result
     assert "s1" not in subject.served() and subject.served("/api") == {"s2"}
     subject.enable("s1")
     subject.wait(lambda: subject.served("/api") == {"s1", "s2"})
@@ -227,15 +227,15 @@ def exchange(subject: Subject) -> str:
     with Crowd(FRONT, ORDINARY) as crowd:
         time.sleep(0.5)
         for coming, leaving in ((["s3"], ["s1", "s2"]), (["s1", "s2"], ["s3"])):
-            result = subject.enable(*coming, instead_of=[subject.member(name) for name in leaving], backend=["app"])
+            result = subject.enable(*coming, instead_of=[subject.member(name) for name in leaving], **subject.app_only())
             assert result["changed"], result
             for name in leaving:
                 assert_still(subject, name, 0.2)
-            assert not subject.enable(*coming, instead_of=[subject.member(name) for name in leaving], backend=["app"])["changed"]
+            assert not subject.enable(*coming, instead_of=[subject.member(name) for name in leaving], **subject.app_only())["changed"]
             time.sleep(0.3)
     unexpected = {error: number for error, number in crowd.errors.items() if error not in subject.costs}
     assert not unexpected, f"{crowd.requests} requests: {crowd.results}"
     subject.kill_app("s3")
-    refused = subject.refusal(lambda: subject.enable("s3", instead_of=[subject.member("s1")], backend=["app"], enable_timeout=1.5))
+    refused = subject.refusal(lambda: subject.enable("s3", instead_of=[subject.member("s1")], enable_timeout=1.5, **subject.app_only()))
     assert admin(subject, "s1") == ["ready"], refused
     return f"{sum(crowd.errors.values())} of {crowd.requests}"

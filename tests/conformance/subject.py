@@ -150,6 +150,18 @@ class Subject:
         """Return how the module is told of *name*: as a rollout does, by the name of the host and its address."""
         return {"name": name, "address": "127.0.0.1", "port": PORTS.get(name)}
 
+    def place(self, name: str) -> tuple[str, int]:
+        """Return where *name* listens, as the balancer says."""
+        return "127.0.0.1", PORTS[name]
+
+    def pool(self, backend: str) -> str:
+        """Return which pool *backend* is, app or api."""
+        return backend.rpartition("/")[2]
+
+    def app_only(self) -> dict[str, t.Any]:
+        """Return the options that leave only the pool ``app``."""
+        return {"backend": ["app"]}
+
     def call(self, operation: str, *names: str, check_mode: bool = False, **params: t.Any) -> Result:
         """Run an operation with the defaults of its module."""
         spec = _operations.load(operation).ARGUMENT_SPEC
@@ -179,7 +191,7 @@ class Subject:
     def standing(self, name: str, pool: str = "app") -> dict[str, t.Any]:
         """Return what lb_info says of *name*."""
         found = [
-            member for one in self.call("lb_info")["pools"] if one["backend"].rpartition("/")[2] == pool or not self.pools
+            member for one in self.call("lb_info")["pools"] if self.pool(one["backend"]) == pool or not self.pools
             for member in one["members"] if member["name"] == name or member["port"] == PORTS[name]
         ]
         assert len(found) == 1, f"{name} is {len(found)} times in {pool}"

@@ -31,7 +31,7 @@ class Place(t.NamedTuple):
 
 # Those that are real programs, first; each name is one of conformance.subjects.
 REAL = ("haproxy", "health_file", "nginx", "traefik", "envoy", "command", "example")
-FAKE: tuple[str, ...] = ()
+FAKE = ("nginx_plus", "haproxy_dataplane", "aws_target_group", "hetzner", "digitalocean", "linode", "cloudflare")
 ORDINARY = tuple(Place(name) for name in (*REAL, *FAKE))
 OTHER_VERSIONS = (Place("haproxy", "bullseye"), Place("haproxy", "trixie"), Place("haproxy", "forky"), Place("nginx", "forky"))
 

@@ -20,8 +20,8 @@ TIMEOUT = 2  # seconds that an application has for one answer
 
 def probe_of(member: Member, driver: Driver, check_url: str | None) -> _health.Probe | None:
     """Return how the application of *member* is asked: by *check_url*, in which ``{address}`` and ``{port}`` stand for where it listens, or
-    else by a connection to there. None where that is not known, or not to be reached from here."""
-    if not driver.knows_pools or not driver.reaches_members:
+    else by a connection to there. None where that is not known. Where members are not to be reached, only a *check_url* says that this one is."""
+    if not driver.knows_pools or not (driver.reaches_members or check_url):
         return None
     place = endpoint(member)
     if not check_url:

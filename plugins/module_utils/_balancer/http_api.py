@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import typing as t
 import urllib.error
@@ -47,7 +48,7 @@ class HttpApi:
         """Return status, body and headers (lower case) of an answer of 2xx. With *missing_ok* a 404 is an answer, too."""
         request = urllib.request.Request(f"{self.url}{path}", data=body, method=method, headers={**self.headers, **(headers or {})})
         try:
-            with self._opener().open(request, timeout=self.timeout) as answer:
+            with self._opener.open(request, timeout=self.timeout) as answer:
                 return answer.status, answer.read().decode(errors="replace"), {name.lower(): value for name, value in answer.headers.items()}
         except urllib.error.HTTPError as exc:
             with exc:
@@ -73,6 +74,7 @@ class HttpApi:
         except ValueError as exc:
             raise SeamlessError(f"{self.url}{path} did not answer with JSON but with {text[:100]!r}: is url right?") from exc
 
+    @functools.cached_property
     def _opener(self) -> urllib.request.OpenerDirector:
         import ssl
 

@@ -25,12 +25,13 @@ def find(members: t.Sequence[Member], wanted: t.Mapping[str, t.Any]) -> list[Mem
     """
     found = [member for member in members if member.ref.name == wanted["name"]]
     if not found:
-        address = wanted.get("address") or wanted["name"]
-        found = [member for member in members if member.address == address and wanted.get("port") in (None, member.port)]
+        # Where members have no names, as targets of a provider, what stands for one is an address, too: that of an instance is its id.
+        addresses = (wanted.get("address") or wanted["name"], wanted["name"])
+        found = [member for member in members if member.address in addresses and wanted.get("port") in (None, member.port)]
         if len({endpoint(member) for member in found}) > 1 and len({member.ref.name for member in found}) > 1:
             names = ", ".join(dict.fromkeys(f"{member.ref.name} ({member.address}:{member.port})" for member in found))
             raise SeamlessError(
-                f"{address} is the address of several servers on {found[0].ref.balancer}: {names}. Say which one: by its name, or with port."
+                f"{found[0].address} is the address of several servers on {found[0].ref.balancer}: {names}. Say which one: by its name, or with port."
             )
     places = {endpoint(member) for member in found} - {None}
     return [member for member in members if member in found or endpoint(member) in places]

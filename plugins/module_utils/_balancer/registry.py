@@ -57,6 +57,48 @@ def _none() -> type[Driver]:
     return NoBalancer
 
 
+def _nginx_plus() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.nginx_plus import NginxPlus
+
+    return NginxPlus
+
+
+def _haproxy_dataplane() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.haproxy_dataplane import HAProxyDataPlane
+
+    return HAProxyDataPlane
+
+
+def _aws_target_group() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.aws_target_group import AwsTargetGroup
+
+    return AwsTargetGroup
+
+
+def _hetzner() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.hetzner import Hetzner
+
+    return Hetzner
+
+
+def _digitalocean() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.digitalocean import DigitalOcean
+
+    return DigitalOcean
+
+
+def _linode() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.linode import Linode
+
+    return Linode
+
+
+def _cloudflare() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloudflare import Cloudflare
+
+    return Cloudflare
+
+
 DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "haproxy": _haproxy,
     "health_file": _health_file,
@@ -65,6 +107,13 @@ DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "envoy": _envoy,
     "command": _command,
     "none": _none,
+    "nginx_plus": _nginx_plus,
+    "haproxy_dataplane": _haproxy_dataplane,
+    "aws_target_group": _aws_target_group,
+    "hetzner": _hetzner,
+    "digitalocean": _digitalocean,
+    "linode": _linode,
+    "cloudflare": _cloudflare,
 }
 
 

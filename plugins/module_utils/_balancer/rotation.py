@@ -227,7 +227,7 @@ class Rotation:
             try:
                 self.wait_until(lambda target: target.member.serving, self.targets, deadline, "it was enabled but is not up")
             except SeamlessError:
-                self._take_back([target for target in pending if not target.driver.knows_pools and not target.member.serving])
+                self._take_back([target for target in pending if not target.driver.checks_while_drained and not target.member.serving])
                 raise
             if any(target.changed and not target.driver.knows_pools for target in self.targets):
                 # Nobody says when the balancers have seen enough good checks, and until then the next host must not leave.
@@ -236,7 +236,7 @@ class Rotation:
             target.seconds = round(time.monotonic() - started, 3)
 
     def _take_back(self, targets: t.Sequence[Target]) -> None:
-        """Take out again what could be asked only when it was in: its own endpoint says that it is dead."""
+        """Take out again what could be checked only when it was in: by now it is known to be dead."""
         for target in targets:
             target.record = None
             target.before = "ready"

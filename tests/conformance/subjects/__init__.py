@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from conformance.subject import Subject
-from conformance.subjects import envoy, haproxy, nginx, traefik
+from conformance.subjects import aws_target_group, clouds, envoy, haproxy, haproxy_dataplane, nginx, nginx_plus, traefik
 
 SUBJECTS: dict[str, type[Subject]] = {
     "haproxy": haproxy.HAProxySubject,
@@ -17,4 +17,11 @@ SUBJECTS: dict[str, type[Subject]] = {
     "envoy": envoy.EnvoySubject,
     "command": haproxy.CommandSubject,
     "example": haproxy.ExampleSubject,
+    "nginx_plus": nginx_plus.NginxPlusSubject,
+    "haproxy_dataplane": haproxy_dataplane.DataPlaneSubject,
+    "aws_target_group": aws_target_group.AwsTargetGroupSubject,
+    "hetzner": clouds.HetznerSubject,
+    "digitalocean": clouds.DigitalOceanSubject,
+    "linode": clouds.LinodeSubject,
+    "cloudflare": clouds.CloudflareSubject,
 }

@@ -45,12 +45,19 @@ def _envoy() -> type[Driver]:
     return Envoy
 
 
+def _apache() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.apache import Apache
+
+    return Apache
+
+
 DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "haproxy": _haproxy,
     "health_file": _health_file,
     "nginx": _nginx,
     "traefik": _traefik,
     "envoy": _envoy,
+    "apache": _apache,
 }
 
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from conformance.subject import Subject
-from conformance.subjects import envoy, haproxy, nginx, traefik
+from conformance.subjects import apache, envoy, haproxy, nginx, traefik
 
 SUBJECTS: dict[str, type[Subject]] = {
     "haproxy": haproxy.HAProxySubject,
@@ -15,4 +15,5 @@ SUBJECTS: dict[str, type[Subject]] = {
     "nginx": nginx.NginxSubject,
     "traefik": traefik.TraefikSubject,
     "envoy": envoy.EnvoySubject,
+    "apache": apache.ApacheSubject,
 }

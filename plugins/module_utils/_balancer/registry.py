@@ -51,6 +51,12 @@ def _apache() -> type[Driver]:
     return Apache
 
 
+def _varnish() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.varnish import Varnish
+
+    return Varnish
+
+
 DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "haproxy": _haproxy,
     "health_file": _health_file,
@@ -58,6 +64,7 @@ DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "traefik": _traefik,
     "envoy": _envoy,
     "apache": _apache,
+    "varnish": _varnish,
 }
 
 

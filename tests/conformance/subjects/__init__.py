@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from conformance.subject import Subject
-from conformance.subjects import apache, envoy, haproxy, nginx, traefik
+from conformance.subjects import apache, envoy, haproxy, nginx, traefik, varnish
 
 SUBJECTS: dict[str, type[Subject]] = {
     "haproxy": haproxy.HAProxySubject,
@@ -16,4 +16,5 @@ SUBJECTS: dict[str, type[Subject]] = {
     "traefik": traefik.TraefikSubject,
     "envoy": envoy.EnvoySubject,
     "apache": apache.ApacheSubject,
+    "varnish": varnish.VarnishSubject,
 }

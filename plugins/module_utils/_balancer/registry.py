@@ -57,6 +57,12 @@ def _varnish() -> type[Driver]:
     return Varnish
 
 
+def _caddy() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.caddy import Caddy
+
+    return Caddy
+
+
 DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "haproxy": _haproxy,
     "health_file": _health_file,
@@ -65,6 +71,7 @@ DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "envoy": _envoy,
     "apache": _apache,
     "varnish": _varnish,
+    "caddy": _caddy,
 }
 
 

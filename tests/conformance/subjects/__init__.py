@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from conformance.subject import Subject
-from conformance.subjects import apache, envoy, haproxy, nginx, traefik, varnish
+from conformance.subjects import apache, caddy, envoy, haproxy, nginx, traefik, varnish
 
 SUBJECTS: dict[str, type[Subject]] = {
     "haproxy": haproxy.HAProxySubject,
@@ -17,4 +17,6 @@ SUBJECTS: dict[str, type[Subject]] = {
     "envoy": envoy.EnvoySubject,
     "apache": apache.ApacheSubject,
     "varnish": varnish.VarnishSubject,
+    "caddy": caddy.CaddySubject,
+    "caddy_2.6": caddy.OldCaddySubject,
 }

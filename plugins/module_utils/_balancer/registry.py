@@ -63,6 +63,12 @@ def _caddy() -> type[Driver]:
     return Caddy
 
 
+def _keepalived() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.keepalived import Keepalived
+
+    return Keepalived
+
+
 DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "haproxy": _haproxy,
     "health_file": _health_file,
@@ -72,6 +78,7 @@ DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "apache": _apache,
     "varnish": _varnish,
     "caddy": _caddy,
+    "keepalived": _keepalived,
 }
 
 

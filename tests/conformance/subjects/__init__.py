@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from conformance.subject import Subject
-from conformance.subjects import apache, caddy, envoy, haproxy, nginx, traefik, varnish
+from conformance.subjects import apache, caddy, envoy, haproxy, keepalived, nginx, traefik, varnish
 
 SUBJECTS: dict[str, type[Subject]] = {
     "haproxy": haproxy.HAProxySubject,
@@ -19,4 +19,5 @@ SUBJECTS: dict[str, type[Subject]] = {
     "varnish": varnish.VarnishSubject,
     "caddy": caddy.CaddySubject,
     "caddy_2.6": caddy.OldCaddySubject,
+    "keepalived": keepalived.KeepalivedSubject,
 }

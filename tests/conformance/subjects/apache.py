@@ -86,6 +86,13 @@ class ApacheSubject(Subject):
         self.process.send_signal(signal.SIGUSR1)
         self.wait(lambda: bool(self.children()) and not self.children() & old, 20)
 
+    def stop(self) -> None:
+        if self.process:
+            # Its children would outlive a parent that is killed, and keep the port.
+            self.process.terminate()
+            self.process.wait()
+        super().stop()
+
     def children(self) -> set[str]:
         assert self.process
         found = subprocess.run(["pgrep", "-P", str(self.process.pid)], stdout=subprocess.PIPE, text=True, check=False)

@@ -181,7 +181,7 @@ class WebSocket:
         """Return what comes back, or "" where the connection is closed."""
         try:
             self.socket.sendall(word.encode())
-            return self.socket.recv(200).decode()
+            return self.socket.recv(200).decode(errors="replace")
         except OSError:
             return ""
 

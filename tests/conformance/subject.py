@@ -32,7 +32,7 @@ class Subject:
     """What a driver needs to be tested. The pool ``app`` has s1, s2 and s3 and answers at FRONT, the pool ``api`` has s1 and s2.
 
     *limits* says why a case can't be: it goes into the documentation. *costs* names the errors that a client may see in a roll although
-    all is done as it must be, and why.
+    all is done as it must be, and why. *instead* has cases that are told in another way for this subject.
     """
 
     driver = ""
@@ -40,6 +40,7 @@ class Subject:
     limits: t.Mapping[str, str] = {}
     costs: t.Sequence[str] = ()
     why = ""
+    instead: t.ClassVar[dict[str, t.Callable[[t.Any], str | None]]] = {}
     pools = True
     checks = True
     keeps_state = False

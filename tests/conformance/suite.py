@@ -33,7 +33,7 @@ class Place(t.NamedTuple):
 REAL = ("haproxy", "health_file", "nginx", "traefik", "envoy", "command", "example")
 FAKE = ("nginx_plus", "haproxy_dataplane", "aws_target_group", "hetzner", "digitalocean", "linode", "cloudflare")
 ORDINARY = tuple(Place(name) for name in (*REAL, *FAKE))
-OTHER_VERSIONS = (Place("haproxy", "bullseye"), Place("haproxy", "trixie"), Place("haproxy", "forky"), Place("nginx", "forky"))
+OTHER_VERSIONS = (Place("haproxy", "bullseye"), Place("haproxy", "trixie"), Place("haproxy", "forky"), Place("nginx", "forky"), Place("caddy_2.6"))
 
 
 class Conformed(t.NamedTuple):

@@ -99,6 +99,30 @@ def _cloudflare() -> type[Driver]:
     return Cloudflare
 
 
+def _apache() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.apache import Apache
+
+    return Apache
+
+
+def _varnish() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.varnish import Varnish
+
+    return Varnish
+
+
+def _caddy() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.caddy import Caddy
+
+    return Caddy
+
+
+def _keepalived() -> type[Driver]:
+    from ansible_collections.seamless.rollout.plugins.module_utils._balancer.keepalived import Keepalived
+
+    return Keepalived
+
+
 DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "haproxy": _haproxy,
     "health_file": _health_file,
@@ -114,6 +138,10 @@ DRIVERS: dict[str, t.Callable[[], type[Driver]]] = {
     "digitalocean": _digitalocean,
     "linode": _linode,
     "cloudflare": _cloudflare,
+    "apache": _apache,
+    "varnish": _varnish,
+    "caddy": _caddy,
+    "keepalived": _keepalived,
 }
 
 

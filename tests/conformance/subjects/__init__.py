@@ -7,7 +7,20 @@
 from __future__ import annotations
 
 from conformance.subject import Subject
-from conformance.subjects import aws_target_group, clouds, envoy, haproxy, haproxy_dataplane, nginx, nginx_plus, traefik
+from conformance.subjects import (
+    apache,
+    aws_target_group,
+    caddy,
+    clouds,
+    envoy,
+    haproxy,
+    haproxy_dataplane,
+    keepalived,
+    nginx,
+    nginx_plus,
+    traefik,
+    varnish,
+)
 
 SUBJECTS: dict[str, type[Subject]] = {
     "haproxy": haproxy.HAProxySubject,
@@ -24,4 +37,9 @@ SUBJECTS: dict[str, type[Subject]] = {
     "digitalocean": clouds.DigitalOceanSubject,
     "linode": clouds.LinodeSubject,
     "cloudflare": clouds.CloudflareSubject,
+    "apache": apache.ApacheSubject,
+    "varnish": varnish.VarnishSubject,
+    "caddy": caddy.CaddySubject,
+    "caddy_2.6": caddy.OldCaddySubject,
+    "keepalived": keepalived.KeepalivedSubject,
 }

@@ -27,6 +27,17 @@ options:
       - digitalocean
       - linode
       - cloudflare
+      - apache
+      - varnish
+      - caddy
+      - keepalived
+      - nginx_plus
+      - haproxy_dataplane
+      - aws_target_group
+      - hetzner
+      - digitalocean
+      - linode
+      - cloudflare
     default: haproxy
   socket:
     description:

@@ -14,13 +14,20 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.plugin_utils._fanout import Call, fan_out
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction, plain
+from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import SECRETS, secrets_for
 
 # What an entry says for others than the module.
-NO_OPTIONS = ("delegate", "member", "named", "servers")
+NO_OPTIONS = ("delegate", "member", "named", "servers", "secret_of")
 
 
 def machine(entry: t.Mapping[str, t.Any]) -> str:
     return str(entry.get("delegate") or "this host")
+
+
+def secrets_of(entry: t.Mapping[str, t.Any], task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what is secret of a balancer that a plan names without it, from the variables of the host whose balancer it is."""
+    host = entry.get("secret_of")
+    return secrets_for(entry, plain(task_vars["hostvars"][host]["rollout_balancers"])) if host else {}
 
 
 class BalancerAction(LightAction):
@@ -36,9 +43,13 @@ class BalancerAction(LightAction):
             raise AnsibleActionFail(f"balancers is {balancers!r}: use a list of dictionaries, each with delegate.")
         task_vars = task_vars or {}
         calls = [
-            Call(str(entry.get("delegate") or task_vars["inventory_hostname"]), self.validated(self.OPERATION, self.arguments(entry, task_vars)))
+            Call(
+                str(entry.get("delegate") or task_vars["inventory_hostname"]),
+                self.validated(self.OPERATION, self.arguments({**entry, **secrets_of(entry, task_vars)}, task_vars)),
+            )
             for entry in balancers
         ]
+        balancers = [{name: value for name, value in entry.items() if name not in SECRETS} for entry in balancers]
         results = fan_out(self, self.OPERATION, calls, task_vars) if calls else []
         together = {**self.together(balancers, results), "results": [{**result, "item": entry} for entry, result in zip(balancers, results)]}
         failed = [f"{machine(entry)}: {result.get('msg', 'no message')}" for entry, result in zip(balancers, results) if result.get("failed")]

@@ -65,7 +65,7 @@ class Planner:
             traits[host] = self._traits(host, mode, host_values, name=host != targets[0])
             steps.update(_steps.named_steps(host_values))
             balancers = [] if settings.out_of_rotation else host_values.get("rollout_balancers") or []
-            calls[host] = preflight.expand_balancers(host, balancers, groups)
+            calls[host] = preflight.without_secrets(host, preflight.expand_balancers(host, balancers, groups))
         problems += preflight.unknown_machines(calls, set(groups.get("all", [])))
         files, missing = _steps.find_steps(steps, places)
         problems += missing + _traits.sort_into_tiers(traits, settings.tiers, groups)

@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import find_driver
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import USABLE_STATES
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import budget
@@ -40,8 +41,31 @@ def expand_balancers(host: str, balancers: t.Sequence[t.Mapping[str, t.Any]], gr
     return calls
 
 
+# What is secret stays out of the facts, which Ansible may show and keep. A call is given it at the moment when it is made.
+SECRETS = tuple(name for name, option in options.SPEC.items() if option.get("no_log"))
+
+
+def without_secrets(host: str, calls: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Return *calls* of *host* without what is secret, but with where it is: in its entry of ``rollout_balancers``."""
+    return [
+        {**{key: value for key, value in call.items() if key not in SECRETS}, **({"secret_of": host} if any(call.get(key) for key in SECRETS) else {})}
+        for call in calls
+    ]
+
+
+def secrets_for(call: t.Mapping[str, t.Any], balancers: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """Return what is secret of *call*, from the entry in *balancers* that is the same in all that tells balancers apart."""
+    for entry in balancers:
+        if all(str(entry.get(key)) == str(call.get(key)) for key in TELLING):
+            return {key: entry[key] for key in SECRETS if entry.get(key)}
+    return {}
+
+
+TELLING = ("driver", "socket", "url", "path", "backend")
+
+
 def balancer_key(call: t.Mapping[str, t.Any]) -> str:
-    return "|".join(str(call.get(key)) for key in ("delegate", "driver", "socket", "url", "path", "backend"))
+    return "|".join(str(call.get(key)) for key in ("delegate", *TELLING))
 
 
 def distinct_balancers(calls_by_host: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]) -> list[dict[str, t.Any]]:

@@ -11,6 +11,7 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.plugin_utils._balancer_calls import secrets_of
 from ansible_collections.seamless.rollout.plugins.plugin_utils._fanout import Call, fan_out
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import balancer_key, is_serving
 
@@ -27,8 +28,7 @@ class TaskReach:
     def unavailable(self) -> set[str]:
         balancers = list(self._facts["balancers"])
         calls = [
-            Call(call["delegate"], self._action.validated("lb_info", {**{key: call[key] for key in options.SPEC if key in call}, "owner": self._facts["app"]}))
-            for call in balancers
+            Call(call["delegate"], self._action.validated("lb_info", {**self._options(call), "owner": self._facts["app"]})) for call in balancers
         ]
         answers = fan_out(self._action, "lb_info", calls, self._task_vars) if calls else []
         for call, answer in zip(balancers, answers):
@@ -36,6 +36,9 @@ class TaskReach:
                 raise SeamlessError(f"balancer {call['delegate']} can't be asked how many members are up: {answer.get('msg')}")
         standing = {balancer_key(call): _serving(answer) for call, answer in zip(balancers, answers)}
         return {host for host, entry in self._facts["hosts"].items() if not _serves(entry, standing)}
+
+    def _options(self, call: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        return {**{key: call[key] for key in options.SPEC if key in call}, **secrets_of(call, self._task_vars)}
 
     def keep_locks(self, hosts: t.Sequence[str]) -> list[dict[str, t.Any]]:
         params = {"root": self._facts["root"], "lock_id": self._facts["id"], "renew": True, "ttl": self._facts.get("lock_ttl", 3600)}

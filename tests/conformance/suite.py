@@ -60,7 +60,7 @@ def conform(place: Place, *cases: str) -> Conformed:
     """Run the suite for *place* in a container of its own, which is gone afterwards whatever happens."""
     engine, name = _tool("engine.sh"), f"seamless-{secrets.token_hex(3)}-conformance"
     # keepalived needs networks of its own inside.
-    rights = ["--cap-add", "NET_ADMIN", "--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined"] if place.subject == "keepalived" else []
+    rights = ["--cap-add", "NET_ADMIN", "--cap-add", "SYS_ADMIN", "--cap-add", "NET_RAW"] if place.subject == "keepalived" else []
     command = [
         engine, "run", "--rm", "--name", name, "--network", "none", "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=10000:10000",
         *(["--runtime", "runc"] if engine.endswith("podman") else []), *rights, "--volume", f"{REPO}:{REPO}:ro",

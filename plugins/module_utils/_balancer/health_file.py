@@ -34,7 +34,7 @@ class HealthFile(Driver):
         if len(members) != 1:
             raise SeamlessError(f"the driver health_file runs on the application's own host and takes one member, not {len(members)}.")
         path = params.get("path") or f"/run/seamless-rollout/{owner}.drain"
-        return [cls(path, str(members[0].get("name") or "self"), owner, params.get("check_url"))]
+        return [cls(path, str(members[0].get("name") or _named(path)), owner, params.get("check_url"))]
 
     def __init__(self, path: str, name: str, owner: str, check_url: str | None) -> None:
         self.path = path
@@ -60,6 +60,15 @@ class HealthFile(Driver):
                 _files.sync_directory(os.path.dirname(self.path))
             else:
                 _files.make_directory(os.path.dirname(self.path))
-                _files.write_atomically(self.path, json.dumps({"owner": self.owner}).encode() + b"\n")
+                _files.write_atomically(self.path, json.dumps({"owner": self.owner, "name": self.ref.name}).encode() + b"\n")
         if changes and os.path.lexists(self.path) == (changes[-1].state == "ready"):
             raise SeamlessError(f"{self.path} is not what it was just made: something else creates or removes it.")
+
+
+def _named(path: str) -> str:
+    """Return the name under which the member was taken out: who only looks does not know it, and the record has it."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return str(json.load(file)["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "self"

@@ -1,0 +1,33 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What opens a balancer's interface is in no plan, since Ansible may show and keep those, and is there when the call is made."""
+
+from __future__ import annotations
+
+import json
+
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
+from ansible_collections.seamless.rollout.plugins.plugin_utils._balancer_calls import secrets_of
+
+BALANCERS = [
+    {"driver": "hetzner", "hosts": "localhost", "backend": ["shop"], "token": "one-secret"},
+    {"driver": "hetzner", "hosts": "localhost", "backend": ["api"], "token": "other-secret"},
+    {"driver": "apache", "hosts": "lb", "url": "http://127.0.0.1/manager", "username": "ops", "password": "third-secret"},
+    {"driver": "haproxy", "hosts": "lb", "socket": "/s"},
+]
+
+
+def test_no_secret_is_in_a_plan_and_each_call_finds_its_own() -> None:
+    calls = preflight.without_secrets("web1", preflight.expand_balancers("web1", BALANCERS, {"lb": ["lb1", "lb2"]}))
+    assert "secret\"" not in json.dumps(calls) and "-secret" not in json.dumps(calls)
+    task_vars = {"hostvars": {"web1": {"rollout_balancers": BALANCERS}}}
+    found = [(call["driver"], call["delegate"], secrets_of(call, task_vars)) for call in calls]
+    assert found == [
+        ("hetzner", "localhost", {"token": "one-secret"}), ("hetzner", "localhost", {"token": "other-secret"}),
+        ("apache", "lb1", {"password": "third-secret"}), ("apache", "lb2", {"password": "third-secret"}), ("haproxy", "lb1", {}), ("haproxy", "lb2", {}),
+    ]
+    distinct = preflight.distinct_balancers({"web1": calls, "web2": [{**call, "secret_of": "web2"} if "secret_of" in call else call for call in calls]})
+    assert len(distinct) == 6
+    assert secrets_of(distinct[1], task_vars) == {"token": "other-secret"}

@@ -19,13 +19,18 @@ from conformance.suite import DOCUMENT, FAKE, ORDINARY, REAL, Place, conform
 UNTESTED = ("none",)
 
 
+# In front of a stand-in; "make conformance" has all cases there, too.
+FEW = ("list", "roll under load", "dead application", "idempotence")
+
+
 @pytest.mark.parametrize("place", ORDINARY, ids=str)
 def test_a_driver_does_what_every_driver_must(place: Place) -> None:
-    result = conform(place)
+    cases = FEW if place.subject in FAKE else tuple(CASES)
+    result = conform(place, *cases)
     assert not result.trouble, result.trouble
     assert not result.failed, "\n".join(f"{case['case']}: {case['text']}" for case in result.failed)
-    assert [case["case"] for case in result.cases] == list(CASES)
-    assert sum(case["outcome"] == "passed" for case in result.cases) >= 6
+    assert [case["case"] for case in result.cases] == list(cases)
+    assert sum(case["outcome"] == "passed" for case in result.cases) >= min(6, len(cases))
 
 
 def test_every_driver_is_among_them_and_in_the_documentation() -> None:

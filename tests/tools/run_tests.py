@@ -33,7 +33,7 @@ APART = {
     "control": [f"tests/integration/test_{name}.py" for name in ("control", "once", "recover")],
     "migrations": ["tests/integration/test_migrations.py"],
 }
-# What fails early, then the longest first; two at once, for most of what these tests do is wait for servers.
+# What fails early, then the longest first; three at once, for most of what these tests do is wait for servers.
 STAGES: dict[str, list[str]] = {
     "lint": ["tests/tools/lint.sh"],
     "sanity": ["tests/tools/sanity.sh"],
@@ -44,11 +44,11 @@ STAGES: dict[str, list[str]] = {
     "migrations": [*PYTEST, *APART["migrations"]],
     "database": [*PYTEST, "tests/database"],
     "molecule": ["tests/tools/molecule.sh"],
+    "conformance": [*PYTEST, "tests/conformance"],
     "integration": [*PYTEST, "tests/integration", *(f"--ignore={path}" for paths in APART.values() for path in paths)],
     "adapters": [*PYTEST, "tests/adapters"],
-    "conformance": [*PYTEST, "tests/conformance"],
 }
-AT_ONCE = 2
+AT_ONCE = 3
 
 
 class Row(t.NamedTuple):

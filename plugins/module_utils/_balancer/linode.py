@@ -28,7 +28,7 @@ class Linode(CloudDriver):
     """NodeBalancers of Linode (Akamai). Each port of one is a pool: its config. Nobody counts, so settle_seconds are waited for."""
 
     name = "linode"
-    needs: t.ClassVar[dict[str, str]] = {"token": TOKEN, "backend": "labels or ids of NodeBalancers"}
+    needs: t.ClassVar[dict[str, str]] = {"token": TOKEN, "backend": "labels or ids of NodeBalancers, with or without a port, as in shop:443"}
     maintains = True
 
     @classmethod
@@ -55,16 +55,20 @@ class Linode(CloudDriver):
             page += 1
 
     def configs(self) -> list[tuple[str, str, dict[str, t.Any]]]:
-        """Return pool, path of its nodes, and config of every port of the wanted NodeBalancers."""
+        """Return pool, path of its nodes, and config of every wanted port: all of a NodeBalancer, or one, as LABEL:PORT."""
         if not self._configs:
             known = self._all("/nodebalancers")
             for backend in self.backends:
-                found = next((one for one in known if backend in (str(one["id"]), one["label"])), None)
+                name, dummy, port = backend.rpartition(":")
+                found = next((one for one in known if {backend, name} & {str(one["id"]), one["label"]}), None)
                 if not found:
                     names = ", ".join(str(one["label"]) for one in known) or "none"
                     raise SeamlessError(f"backend is {backend!r}, and this token sees no NodeBalancer of that label or id: there are {names}.")
                 path = f"/nodebalancers/{found['id']}/configs"
-                self._configs += [(f"{found['label']}:{one['port']}", f"{path}/{one['id']}/nodes", one) for one in self._all(path)]
+                ports = [one for one in self._all(path) if not name or str(one["port"]) == port]
+                if not ports:
+                    raise SeamlessError(f"backend is {backend!r}, and that NodeBalancer has no port {port}.")
+                self._configs += [(f"{found['label']}:{one['port']}", f"{path}/{one['id']}/nodes", one) for one in ports]
         return self._configs
 
     def _nodes(self) -> dict[MemberRef, tuple[str, dict[str, t.Any], dict[str, t.Any]]]:

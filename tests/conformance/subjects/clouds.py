@@ -83,7 +83,7 @@ class LinodeSubject(CloudSubject):
         return {**super().params(), "backend": ["shop"]}
 
     def app_only(self) -> dict[str, t.Any]:
-        return {}
+        return {"backend": ["shop:80"]}
 
     def pool(self, backend: str) -> str:
         return {"shop:80": "app", "shop:8080": "api"}[backend]

@@ -9,7 +9,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer import cloud, cloudflare, linode, registry
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import asking, cloud, cloudflare, linode, registry
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, MemberRef
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.cloud import CloudApi, Removed
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.digitalocean import DigitalOcean, address_of
@@ -250,6 +250,16 @@ def test_linode_pools_are_ports_and_nodes_of_one_label_are_told_apart(tmp_path: 
     ]
 
 
+@pytest.mark.parametrize(("backend", "text"), [("shop3", "there are shop1, shop2"), ("shop1:80", "has no port 80"), ("shop1:443", None), ("2:443", None)])
+def test_linode_takes_all_ports_or_one(backend: str, text: str | None, tmp_path: pathlib.Path) -> None:
+    driver = linode.Linode(CloudApi(Balancer({"mode": "accept"})), [backend], str(tmp_path))
+    if text is None:
+        assert len(driver.members()) == 1
+        return
+    with pytest.raises(SeamlessError, match=text):
+        driver.members()
+
+
 def test_linode_gives_a_backup_back_as_a_backup(tmp_path: pathlib.Path) -> None:
     api = Balancer({"mode": "accept"}, {"mode": "backup"})
     driver = linode.Linode(CloudApi(api), ["1"], str(tmp_path))
@@ -362,3 +372,18 @@ def test_cloudflare_refuses_what_it_can_t_tell_apart(tmp_path: pathlib.Path) -> 
 def test_cloudflare_says_what_backend_must_be(backend: str, text: str, tmp_path: pathlib.Path) -> None:
     with pytest.raises(SeamlessError, match=text):
         cloudflare.Cloudflare(CloudApi(Pool()), [backend], str(tmp_path)).members()
+
+
+# What is the same for all
+
+
+def test_an_application_behind_a_provider_is_asked_only_where_it_is_said_how(tmp_path: pathlib.Path) -> None:
+    driver = digitalocean(tmp_path)[0]
+    member = driver.members()[0]
+    assert asking.probe_of(member, driver, None) is None
+    assert asking.probe_of(member, driver, "http://198.51.100.1/healthz") is not None
+
+
+def test_certificates_are_read_once_for_all_calls_of_an_api() -> None:
+    api = HttpApi("https://api.example.com")
+    assert api._opener is api._opener

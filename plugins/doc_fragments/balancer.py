@@ -31,13 +31,6 @@ options:
       - varnish
       - caddy
       - keepalived
-      - nginx_plus
-      - haproxy_dataplane
-      - aws_target_group
-      - hetzner
-      - digitalocean
-      - linode
-      - cloudflare
     default: haproxy
   socket:
     description:

@@ -28,8 +28,15 @@ OPERATIONS = {
     "rollout_lock": "_release.lock",
 }
 
-DATABASE = "_migration"
+# Packages that only some machines need.
+APART = ("_balancer", "_migration")
 RESULT_MARK = "SEAMLESS-RESULT:"
+
+
+def part_of(operation: str) -> str:
+    """Return the package of :data:`APART` that *operation* is in, "" for none."""
+    package = OPERATIONS[operation].partition(".")[0]
+    return package if package in APART else ""
 
 
 def load(operation: str) -> t.Any:

@@ -69,15 +69,16 @@ finally:
 """
 
 
-@functools.lru_cache(maxsize=2)
-def code_archive(*, database: bool = False) -> tuple[str, bytes]:
-    """Return the digest and the bytes of the archive of all module_utils that run on hosts. Those of the *database* only one host needs, if any."""
+@functools.lru_cache(maxsize=len(_operations.APART) + 1)
+def code_archive(part: str = "") -> tuple[str, bytes]:
+    """Return the digest and the bytes of the archive of module_utils that run on hosts. Of what is apart only *part* is in it: an application's
+    host needs neither the code of databases nor that of balancers."""
     root = os.path.dirname(os.path.abspath(_operations.__file__))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("run.py", (2026, 1, 1, 0, 0, 0)), _RUNNER)
         for directory, subdirectories, names in os.walk(root):
-            subdirectories[:] = sorted(name for name in subdirectories if database or name != _operations.DATABASE)
+            subdirectories[:] = sorted(name for name in subdirectories if name == part or name not in _operations.APART)
             for name in sorted(names):
                 if not name.endswith(".py") or name == "_module.py":
                     continue
@@ -166,7 +167,7 @@ class LightAction(ActionBase):  # type: ignore[misc]
         interpreter = self._interpreter(task_vars)
         if interpreter is None or self._task.async_val or not self._is_pipelining_enabled("new"):
             return None
-        digest, code = code_archive(database=_operations.OPERATIONS[operation].startswith(_operations.DATABASE))
+        digest, code = code_archive(_operations.part_of(operation))
         request = json.dumps(
             {
                 "operation": operation,

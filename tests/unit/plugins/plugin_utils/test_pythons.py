@@ -39,8 +39,9 @@ class Host:
     def __init__(self, python: str, directory: t.Any) -> None:
         self.python = python
         self.root = str(directory / "shop")
-        with zipfile.ZipFile(io.BytesIO(_light.code_archive(database=True)[1])) as archive:
-            archive.extractall(directory / "code")
+        for part in _operations.APART:
+            with zipfile.ZipFile(io.BytesIO(_light.code_archive(part)[1])) as archive:
+                archive.extractall(directory / "code")
         self.program = str(directory / "code" / "run.py")
 
     def __call__(self, operation: str, attachment: bytes | None = None, **params: t.Any) -> dict[str, t.Any]:
@@ -86,13 +87,13 @@ def test_the_oldest_supported_python_is_what_the_readme_says() -> None:
         assert "Python 3.8 or newer" in file.read()
 
 
-def test_hosts_of_an_application_get_no_code_of_the_database() -> None:
-    def files(archive: bytes) -> set[str]:
+def test_hosts_of_an_application_get_no_code_of_databases_and_balancers() -> None:
+    def packages(archive: bytes) -> set[str]:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-            return set(opened.namelist())
+            return {os.path.basename(os.path.dirname(name)) for name in opened.namelist()} - {"", "module_utils", "operations", "adapters"}
 
-    digest, small = _light.code_archive()
-    whole_digest, whole = _light.code_archive(database=True)
-    assert digest != whole_digest and files(small) < files(whole)
-    assert {os.path.basename(os.path.dirname(name)) for name in files(small)} == {"", "module_utils", "_balancer", "_release"}
-    assert len(small) < 120_000
+    archives = {part: _light.code_archive(part) for part in ("", *_operations.APART)}
+    assert len({digest for digest, dummy in archives.values()}) == len(archives)
+    for part, (dummy, archive) in archives.items():
+        assert packages(archive) == {"_release"} | ({part} if part else set())
+    assert len(archives[""][1]) < 100_000

@@ -19,6 +19,7 @@ OPERATIONS = {
     "health_check": "_health_check",
     "lb_info": "_balancer.info",
     "lb_member": "_balancer.member",
+    "maintenance": "_maintenance.operation",
     "migration_gate": "_migration.gate_operation",
     "release_floor": "_release.floor",
     "release_info": "_release.info",

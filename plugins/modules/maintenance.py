@@ -11,7 +11,8 @@ module: maintenance
 short_description: Close a site with a maintenance page, and open it again
 version_added: 0.1.0
 description:
-  - Has the balancer answer every visitor with a page, status C(503), C(Retry-After) and C(Cache-Control=no-store). Health endpoints and addresses of your choice pass on.
+  - Has the balancer answer every visitor with a page, status C(503), C(Retry-After) and C(Cache-Control=no-store).
+  - Health endpoints and addresses of your choice pass on to the application.
   - The site is closed and opened while the balancer runs, without a reload. Everything is verified by a request to the site, or put back as it was.
   - Run it on the machine of the balancer. What its configuration needs once is in R(the guide, ansible_collections.seamless.rollout.docsite.maintenance).
 author:
@@ -139,7 +140,8 @@ options:
     default: []
   commands:
     description:
-      - Command lines C(test) and C(reload) for V(nginx), V(apache) and V(caddy), each a string or a list of words. V(nginx) has C(version) and C(pid_file), too.
+      - Command lines C(test) and C(reload) for V(nginx), V(apache) and V(caddy), each a string or a list of words.
+      - V(nginx) has C(version) and C(pid_file), too.
     type: dict
     default: {}
   owner:

@@ -15,7 +15,6 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._maintenance import operation
 from ansible_collections.seamless.rollout.plugins.module_utils._maintenance.haproxy import MAP
-
 from conformance.subject import FRONT, NAMES, PORTS, Result, Subject, version_of
 from conformance.subjects.haproxy import CONFIG as HAPROXY
 from conformance.subjects.haproxy import HAProxySubject
@@ -218,7 +217,7 @@ CADDY = """\
     admin localhost:9211
     auto_https off
 }}
-http://127.0.0.1:{front} {{
+http://:{front} {{
     {include}
     reverse_proxy {members}
 }}

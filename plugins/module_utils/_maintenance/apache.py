@@ -7,17 +7,25 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import http.client
+import re
 import shutil
+import time
+import urllib.parse
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._maintenance.base import FLAG, PAGE, Balancer
+from ansible_collections.seamless.rollout.plugins.module_utils._maintenance.base import FLAG, PAGE, Balancer, read
+from ansible_collections.seamless.rollout.plugins.module_utils._maintenance.check import ask
 from ansible_collections.seamless.rollout.plugins.module_utils._maintenance.moments import seconds
 from ansible_collections.seamless.rollout.plugins.module_utils._maintenance.plan import ON, Plan
 
+_IN_A_ROW = 3  # answers by the new configuration: for a moment, old processes take connections, too
 # The environment keeps what was decided when the request came in; an <If> is decided earlier and can't see it.
 _CONFIG = """\
 # Written by seamless.rollout.maintenance: changes are overwritten.
 RewriteEngine On
+RewriteRule "^/\\.maintenance-{name}-{digest}$" - [R=204,L]
 RewriteCond expr "{closed}"
 RewriteRule ^ - [E=MAINTENANCE_{name}:{on},R=503,L]
 <If "{closed}">
@@ -51,13 +59,15 @@ class Apache(Balancer):
         if plan.health_paths:
             listed = ", ".join(f"'{path}'" for path in plan.health_paths)
             closed += f" && ! (%{{REQUEST_URI}} in {{{listed}}})"
-        text = _CONFIG.format(
-            closed=closed, decided=f"reqenv('MAINTENANCE_{plan.name}') == '{ON}'", name=plan.name, on=ON, page=plan.path(PAGE), header=plan.header,
-            retry_after=plan.retry_after,
-        )
+        notice = ""
         if plan.window:
-            text += _NOTICE.format(header=plan.header, text=plan.window.text, begin=stamp(plan.window.begin), flag=plan.path(FLAG))
-        return {PAGE: plan.page, "apache.conf": text.encode()}
+            notice = _NOTICE.format(header=plan.header, text=plan.window.text, begin=stamp(plan.window.begin), flag=plan.path(FLAG))
+        values = (plan.header, plan.retry_after, closed, notice)
+        text = _CONFIG.format(
+            digest=hashlib.sha256(repr(values).encode()).hexdigest()[:12], closed=closed, decided=f"reqenv('MAINTENANCE_{plan.name}') == '{ON}'",
+            name=plan.name, on=ON, page=plan.path(PAGE), header=plan.header, retry_after=plan.retry_after,
+        )
+        return {PAGE: plan.page, "apache.conf": (text + notice).encode()}
 
     def check(self, plan: Plan) -> None:
         """Refuse a window that Apache, which knows the local time only, would open twice."""
@@ -75,6 +85,26 @@ class Apache(Balancer):
         control = next((name for name in ("apache2ctl", "apachectl") if shutil.which(name)), "apachectl")
         self.run("test", f"{control} configtest")
         self.run("reload", f"{control} graceful")
+        self._wait()
+
+    def _wait(self) -> None:
+        """Wait until Apache answers by the new configuration: a graceful restart goes on after its command has ended."""
+        found = re.search(rb"/\\\.(maintenance-[\w-]+)\$", read(self.path("apache.conf")) or b"")
+        if not found:
+            return
+        url = urllib.parse.urljoin(self.params["check_url"], f"/.{found[1].decode()}")
+        deadline, good = time.monotonic() + self.params["check_seconds"], 0
+        while good < _IN_A_ROW:
+            status: object
+            try:
+                status = ask({**self.params, "check_url": url}, "").status
+            except (OSError, http.client.HTTPException) as exc:
+                status = exc
+            good = good + 1 if status == 204 else 0
+            if time.monotonic() >= deadline:
+                raise SeamlessError(f"Apache did not take {self.path('apache.conf')} over within {self.params['check_seconds']:g} s ({url}: {status}).")
+            if not good:
+                time.sleep(0.05)
 
 
 def clocks_go_back(begin: datetime.datetime, end: datetime.datetime) -> bool:

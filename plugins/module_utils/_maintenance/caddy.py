@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._maintenance.base import FLAG, PAGE, Balancer
@@ -26,7 +27,9 @@ class Caddy(Balancer):
 
     def render(self, plan: Plan) -> dict[str, bytes]:
         flag = ["file {", "    root /", f"    try_files {plan.path(FLAG)}", "}"]
-        passing = [f"not remote_ip {' '.join(plan.allow)}"] * bool(plan.allow) + [f"not path {' '.join(plan.health_paths)}"] * bool(plan.health_paths)
+        # Caddy's path matcher knows no case.
+        health = "|".join(re.escape(path) for path in plan.health_paths)
+        passing = [f"not remote_ip {' '.join(plan.allow)}"] * bool(plan.allow) + [f"not path_regexp ^(?:{health})$"] * bool(health)
         answer = [
             f'header Retry-After "{plan.retry_after}"', "header Cache-Control no-store", f"header {plan.header} {ON}",
             'header Content-Type "text/html; charset=utf-8"',

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.runtime_socket import RuntimeSocket
@@ -19,21 +20,22 @@ from ansible_collections.seamless.rollout.plugins.module_utils._maintenance.plan
 # HAProxy reads an order, and writes an answer, in one buffer of 16 KiB.
 LARGEST_PAGE = 9000
 MAP, ALLOW, HEALTH = "state.map", "allow.lst", "health.lst"
-NOTHING = "-"  # a map has no empty values
+NOTHING = "none"  # a map has no empty values
 _LINES = """\
 acl maintenance_{name}_pass src -f {allow}
 acl maintenance_{name}_pass path -f {health}
-acl maintenance_{name}_on str(on),map_str_int({map},0) eq 1
-http-request set-var(txn.maintenance_{name}_from) str(from),map_str_int({map},0)
-http-request set-var(txn.maintenance_{name}_until) str(until),map_str_int({map},0)
-http-request set-var(txn.maintenance_{name}_notice) str(notice),map_str({map},-)
+acl maintenance_{name}_on str(on),map_str({map},0) -m str 1
+http-request set-var(txn.maintenance_{name}_from) str(from),map_str({map},0),add(0)
+http-request set-var(txn.maintenance_{name}_until) str(until),map_str({map},0),add(0)
+http-request set-var(txn.maintenance_{name}_notice) str(notice),map_str({map},none)
 acl maintenance_{name}_begun date,sub(txn.maintenance_{name}_from) ge 0
 acl maintenance_{name}_over date,sub(txn.maintenance_{name}_until) ge 0
 http-request set-var(txn.maintenance_{name}) bool(true) if maintenance_{name}_on !maintenance_{name}_pass
 http-request set-var(txn.maintenance_{name}) bool(true) if maintenance_{name}_begun !maintenance_{name}_over !maintenance_{name}_pass
 http-request return status 503 content-type "text/html; charset=utf-8" hdr Retry-After "%[str(retry_after),map_str({map},300)]" \
 hdr Cache-Control no-store hdr {header} {on} lf-string "%[str(page),map_str({map}),b64dec]" if {{ var(txn.maintenance_{name}) -m bool }}
-http-response set-header {header} %[var(txn.maintenance_{name}_notice)] if !{{ var(txn.maintenance_{name}_notice) -m str - }} !maintenance_{name}_begun !maintenance_{name}_on
+http-response set-header {header} %[var(txn.maintenance_{name}_notice)] if !{{ var(txn.maintenance_{name}_notice) -m str none }} \
+!maintenance_{name}_begun !maintenance_{name}_on
 """
 
 
@@ -83,10 +85,11 @@ class HAProxy(Balancer):
     def render(self, plan: Plan) -> dict[str, bytes]:
         if len(plan.page) > LARGEST_PAGE:
             raise SeamlessError(f"the page has {len(plan.page)} bytes: HAProxy answers from one buffer, so use at most {LARGEST_PAGE}.")
-        window = plan.window
+        # HAProxy writes other control characters as %0A and the like.
+        page, window = re.sub(rb"[\x00-\x1f]", b" ", plan.page), plan.window
         entries = {
             "on": str(int(plan.on)), "from": str(seconds(window.begin) if window else 0), "until": str(seconds(window.end) if window else 0),
-            "notice": window.text if window else NOTHING, "retry_after": plan.retry_after, "page": base64.b64encode(plan.page).decode(),
+            "notice": window.text if window else NOTHING, "retry_after": plan.retry_after, "page": base64.b64encode(page).decode(),
         }
         lists = {ALLOW: plan.allow, HEALTH: plan.health_paths}
         return {MAP: write_map(entries), **{name: "".join(f"{entry}\n" for entry in lists[name]).encode() for name in lists}}

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import subprocess
 import time
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.runtime_socket import RuntimeSocket
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._maintenance import operation
 from ansible_collections.seamless.rollout.plugins.module_utils._maintenance.haproxy import MAP
@@ -149,6 +151,11 @@ class HAProxySite(Site, HAProxySubject):
 
     def options(self) -> dict[str, t.Any]:
         return {"socket": [self.path("admin.sock")]}
+
+    def ask(self, command: str) -> str:
+        with contextlib.suppress(SeamlessError):
+            return RuntimeSocket(self.path("admin.sock")).ask(command)
+        return ""
 
     def close_by_hand(self) -> None:
         self.ask(f"set map {self.path('m/shop')}/{MAP} on 1")

@@ -29,6 +29,10 @@ def case(title: str) -> t.Callable[[Case], Case]:
     return keep
 
 
+def window(begin: str, end: str) -> dict[str, t.Any]:
+    return {"from": begin, "until": end}
+
+
 def content(directory: str) -> dict[str, bytes]:
     found = {}
     for root, dummy, names in os.walk(directory):
@@ -149,11 +153,11 @@ def own_page(site: Site) -> None:
 @case("scheduled")
 def scheduled(site: Site) -> str:
     begin, end = later(4), later(8)
-    result = site.do("scheduled", **{"from": begin, "until": end})
+    result = site.do("scheduled", **window(begin, end))
     assert result["changed"] and result["verified"] and not result["on"], result
     seen = site.see()
     assert seen.status == 200 and seen.headers["x-maintenance"] == f"{begin}/{end}", seen
-    assert not site.do("scheduled", **{"from": begin, "until": end})["changed"]
+    assert not site.do("scheduled", **window(begin, end))["changed"]
     site.wait(lambda: site.see().status == 503, 8, "for the window to begin")
     assert later(0) >= begin
     assert_closed(site)
@@ -168,11 +172,11 @@ def scheduled(site: Site) -> str:
 
 @case("a window taken back")
 def taken_back(site: Site) -> None:
-    site.do("scheduled", **{"from": later(3600), "until": later(7200)})
+    site.do("scheduled", **window(later(3600), later(7200)))
     assert "/" in site.see().headers["x-maintenance"]
     assert site.do("off")["changed"]
     assert_open(site)
-    site.do("scheduled", **{"from": later(-5), "until": later(3600)})
+    site.do("scheduled", **window(later(-5), later(3600)))
     assert_closed(site)
     site.do("off")
     assert_open(site)
@@ -183,7 +187,7 @@ def check_mode(site: Site) -> None:
     before = content(site.path("m"))
     result = site.do("on", check_mode=True, title="Other")
     assert result["changed"] and result["diff"][0]["before"] == "off\n" and result["diff"][0]["after"] == "on\n", result
-    assert site.do("scheduled", check_mode=True, **{"from": later(60), "until": later(90)})["changed"]
+    assert site.do("scheduled", check_mode=True, **window(later(60), later(90)))["changed"]
     assert not site.do("off", check_mode=True)["changed"]
     assert content(site.path("m")) == before
     assert_open(site)
@@ -209,8 +213,8 @@ def somebody_elses(site: Site) -> None:
     assert site.do("on")["operator"]
     assert_closed(site)
     site.do("off", owner="billing")
-    site.do("scheduled", owner="billing", **{"from": later(60), "until": later(90)})
-    assert "billing" in site.refusal(lambda: site.do("scheduled", **{"from": later(60), "until": later(90)}))
+    site.do("scheduled", owner="billing", **window(later(60), later(90)))
+    assert "billing" in site.refusal(lambda: site.do("scheduled", **window(later(60), later(90))))
     site.do("off", owner="billing")
     assert_open(site)
 

@@ -18,8 +18,8 @@ import traceback
 import typing as t
 
 import yaml
-
 from conformance.subject import FRONT
+
 from maintenance.site import HAProxySite, later
 
 Case = t.Callable[["Playbooks"], None]
@@ -62,7 +62,10 @@ class Playbooks(HAProxySite):
         """Run the playbook; return its exit code and what it said."""
         values = {f"maintenance_{name}": value for name, value in variables.items()}
         done = subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "-i", self.path("inventory.yml"), "seamless.rollout.maintenance", "-e", json.dumps(values), *arguments],
+            [
+                sys.executable, "-m", "ansible", "playbook", "-i", self.path("inventory.yml"), "seamless.rollout.maintenance", "-e", json.dumps(values),
+                *arguments,
+            ],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, cwd=self.directory,
             env={**os.environ, "ANSIBLE_NOCOLOR": "1", "PWD": self.directory, "ANSIBLE_LOCALHOST_WARNING": "0"},
         )

@@ -75,7 +75,7 @@ options:
     type: int
   page:
     description:
-      - Page to show, complete HTML. By default a plain one with O(title), O(message) and the end.
+      - Page to show, complete HTML. By default a plain one with O(title), O(text) and the end.
     type: str
   page_file:
     description:
@@ -86,14 +86,14 @@ options:
       - Title of the plain page.
     type: str
     default: Down for maintenance
-  message:
+  text:
     description:
       - Text of the plain page, with a paragraph for each line.
     type: str
     default: We are working on this site and will be back soon.
   lang:
     description:
-      - Language of O(title) and O(message), as HTML names it.
+      - Language of O(title) and O(text), as HTML names it.
     type: str
     default: en
   allow:

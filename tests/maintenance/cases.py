@@ -57,7 +57,7 @@ def assert_open(site: Site) -> None:
 @case("on and off")
 def on_and_off(site: Site) -> None:
     assert_open(site)
-    result = site.do("on", title="Grüße", message="Back & better\nSoon", retry_after=120)
+    result = site.do("on", title="Grüße", text="Back & better\nSoon", retry_after=120)
     assert result["changed"] and result["verified"] and result["on"], result
     assert_closed(site)
     seen = site.see("/any?path=1")
@@ -65,7 +65,7 @@ def on_and_off(site: Site) -> None:
     for answer in (site.see("/post", method="POST"), site.see("/", Range="bytes=0-3", If_Modified_Since="Thu, 26 Nov 2099 02:00:00 GMT")):
         assert answer.status == 503 and "<h1>Grüße</h1>" in answer.body, answer
     assert site.see("/", method="HEAD").status == 503
-    assert not site.do("on", title="Grüße", message="Back & better\nSoon", retry_after=120)["changed"]
+    assert not site.do("on", title="Grüße", text="Back & better\nSoon", retry_after=120)["changed"]
     result = site.do("off")
     assert result["changed"] and result["verified"] and not result["on"], result
     assert_open(site)

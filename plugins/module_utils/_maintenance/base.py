@@ -69,7 +69,6 @@ class Balancer:
 
     def apply(self, wanted: Standing) -> None:
         """Bring about *wanted*. What closes the site comes last, what opens it first: nobody waits for a reload to get in."""
-        self.prepare()
         if not wanted.on:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path(FLAG))
@@ -81,7 +80,6 @@ class Balancer:
 
     def write_only(self, wanted: Standing) -> None:
         """Put the files there for a balancer that does not know them yet."""
-        self.prepare()
         for name, data in wanted.files.items():
             write(self.path(name), data)
 

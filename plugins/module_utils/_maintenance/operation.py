@@ -13,6 +13,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _files
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.managed_file import ManagedFile
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._maintenance.base import Balancer, Standing
 from ansible_collections.seamless.rollout.plugins.module_utils._maintenance.check import UTC, verify
@@ -31,7 +32,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "page": {"type": "str"},
     "page_file": {"type": "str"},
     "title": {"type": "str", "default": "Down for maintenance"},
-    "message": {"type": "str", "default": "We are working on this site and will be back soon."},
+    "text": {"type": "str", "default": "We are working on this site and will be back soon."},
     "lang": {"type": "str", "default": "en"},
     "allow": {"type": "list", "elements": "str", "default": []},
     "health_paths": {"type": "list", "elements": "str", "default": []},
@@ -90,6 +91,15 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     plan = read_plan(params, now)
     balancer = open_balancer(params, directory_of(params))
     balancer.check(plan)
+    if check_mode:
+        return _run(params, plan, balancer, now, check_mode=True)
+    balancer.prepare()
+    # One at a time: what is put back after a failure must be what was there.
+    with ManagedFile(plan.directory, plan.directory).exclusive():
+        return _run(params, plan, balancer, now, check_mode=False)
+
+
+def _run(params: t.Mapping[str, t.Any], plan: Plan, balancer: Balancer, now: datetime.datetime, *, check_mode: bool) -> dict[str, t.Any]:
     wanted = Standing(dict(balancer.render(plan)), plan.on)
     before = balancer.standing(wanted.files)
     record = _files.read_json(balancer.path(RECORD))
@@ -134,7 +144,6 @@ def _change(
     try:
         # Who dies in between leaves a record of a closed site that is open, never a closed one without a record.
         if kept is not None:
-            balancer.prepare()
             _files.write_json(balancer.path(RECORD), kept)
         balancer.apply(wanted)
         verify(params, plan)

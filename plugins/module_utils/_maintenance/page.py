@@ -21,9 +21,9 @@ _STYLE = (
 )
 
 
-def default_page(title: str, message: str, end: datetime.datetime | None, lang: str) -> str:
+def default_page(title: str, text: str, end: datetime.datetime | None, lang: str) -> str:
     """Return a page that needs nothing from anywhere: light or dark as the reader's system is, and readable without either."""
-    paragraphs = [f"<p>{html.escape(line.strip())}</p>" for line in message.splitlines() if line.strip()]
+    paragraphs = [f"<p>{html.escape(line.strip())}</p>" for line in text.splitlines() if line.strip()]
     if end is not None:
         lead = "Expected end: " if lang.partition("-")[0] == "en" else ""
         paragraphs.append(f'<p>{lead}<time datetime="{iso(end)}">{html.escape(readable(end))}</time></p>')
@@ -38,4 +38,4 @@ def default_page(title: str, message: str, end: datetime.datetime | None, lang: 
 def page_of(params: t.Mapping[str, t.Any], end: datetime.datetime | None) -> bytes:
     """Return the page that is asked for, the user's own or ours."""
     own = params["page"]
-    return (own if own else default_page(params["title"], params["message"], end, params["lang"])).encode()
+    return (own if own else default_page(params["title"], params["text"], end, params["lang"])).encode()

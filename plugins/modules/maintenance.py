@@ -201,12 +201,12 @@ RETURN = r"""
 operator:
   description:
     - Whether somebody else had closed the site, so that it was left as it is.
-  returned: always
+  returned: success, and where it was refused for that
   type: bool
 held_by:
   description:
     - Who that was.
-  returned: always
+  returned: success, and where it was refused for that
   type: str
 verified:
   description:

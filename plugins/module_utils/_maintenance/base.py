@@ -90,6 +90,10 @@ class Balancer:
                 _files.make_directory(directory)
                 os.chmod(directory, 0o755)
 
+    def shown(self, name: str, data: bytes | None) -> str:
+        """Return the content of a file as a diff shows it."""
+        return (data or b"").decode(errors="replace")
+
     def check(self, plan: Plan) -> None:
         """Raise SeamlessError where this machine can't do what *plan* says."""
 

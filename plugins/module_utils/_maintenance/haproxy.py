@@ -99,6 +99,11 @@ class HAProxy(Balancer):
             name=os.path.basename(self.directory), map=self.path(MAP), allow=self.path(ALLOW), health=self.path(HEALTH), header=header, on=ON,
         )}
 
+    def shown(self, name: str, data: bytes | None) -> str:
+        text = super().shown(name, data)
+        page = read_map(text).get("page") if name == MAP else None
+        return text.replace(page, base64.b64decode(page).decode(errors="replace")) if page else text
+
     def standing(self, names: t.Iterable[str]) -> Standing:
         """Return what is there. What HAProxy has at work counts, where it answers: an operator changes that and not the file."""
         files = {name: read(self.path(name)) for name in names}

@@ -119,7 +119,7 @@ def _run(params: t.Mapping[str, t.Any], plan: Plan, balancer: Balancer, now: dat
     fresh = not balancer.is_known()
     if fresh and params["state"] != "off":
         raise SeamlessError(
-            f"the balancer does not read {plan.directory} yet: run this with state: off, which writes the files, add these lines to its configuration and "
+            f"The balancer does not read {plan.directory} yet: run this with state: off, which writes the files, add these lines to its configuration and "
             f"reload it. {_shown(result['lines'])}", lines=result["lines"],
         )
     changed = before != wanted or _without_time(record) != _without_time(kept) or (not fresh and balancer.differs(wanted))
@@ -192,7 +192,7 @@ def _diff(
     state = (record or {}).get("state", "off"), (kept or {}).get("state", "off")
     found = [{"before_header": "maintenance", "after_header": "maintenance", "before": f"{'on' if before.on else state[0]}\n", "after": f"{state[1]}\n"}]
     for name, data in wanted.files.items():
-        old, new = (before.files.get(name) or b"").decode(errors="replace"), (data or b"").decode(errors="replace")
+        old, new = balancer.shown(name, before.files.get(name)), balancer.shown(name, data)
         if old != new:
             found.append({"before_header": balancer.path(name), "after_header": balancer.path(name), "before": old, "after": new})
     return [one for one in found if one["before"] != one["after"]]

@@ -19,6 +19,7 @@ OPERATIONS = {
     "health_check": "_health_check",
     "lb_info": "_balancer.info",
     "lb_member": "_balancer.member",
+    "maintenance": "_maintenance.operation",
     "migration_gate": "_migration.gate_operation",
     "release_floor": "_release.floor",
     "release_info": "_release.info",
@@ -28,8 +29,8 @@ OPERATIONS = {
     "rollout_lock": "_release.lock",
 }
 
-# Packages that only some machines need.
-APART = ("_balancer", "_migration")
+# Packages that only some machines need, each with those that come with it.
+APART: dict[str, tuple[str, ...]] = {"_balancer": (), "_migration": (), "_maintenance": ("_balancer",)}
 RESULT_MARK = "SEAMLESS-RESULT:"
 
 

@@ -73,12 +73,13 @@ finally:
 def code_archive(part: str = "") -> tuple[str, bytes]:
     """Return the digest and the bytes of the archive of module_utils that run on hosts. Of what is apart only *part* is in it: an application's
     host needs neither the code of databases nor that of balancers."""
+    wanted = (part, *_operations.APART.get(part, ()))
     root = os.path.dirname(os.path.abspath(_operations.__file__))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("run.py", (2026, 1, 1, 0, 0, 0)), _RUNNER)
         for directory, subdirectories, names in os.walk(root):
-            subdirectories[:] = sorted(name for name in subdirectories if name == part or name not in _operations.APART)
+            subdirectories[:] = sorted(name for name in subdirectories if name in wanted or name not in _operations.APART)
             for name in sorted(names):
                 if not name.endswith(".py") or name == "_module.py":
                     continue

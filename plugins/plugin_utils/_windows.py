@@ -102,7 +102,7 @@ def read_window(entry: t.Any) -> Window:
     name = entry.get("timezone")
     if not name and any(entry.get(key) not in (None, "", []) for key in ("from", "to", "days")):
         raise SeamlessError("timezone is not set: hours and days mean nothing without one, name it such as Europe/Berlin or UTC.")
-    return Window(kind, str(entry.get("name") or ""), days, begin, end, _zone(str(name or "UTC")), first, last)
+    return Window(kind, str(entry.get("name") or ""), days, begin, end, find_zone(str(name or "UTC")), first, last)
 
 
 def _days(value: t.Any) -> frozenset[int]:
@@ -137,7 +137,7 @@ def _date(key: str, value: t.Any) -> datetime.date | None:
         raise SeamlessError(f"{key} is {value!r}: use a date such as 2026-12-20.") from None
 
 
-def _zone(name: str) -> datetime.tzinfo:
+def find_zone(name: str) -> datetime.tzinfo:
     if name == "UTC":
         return _UTC
     try:

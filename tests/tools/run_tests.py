@@ -23,7 +23,7 @@ FAST = {
     "mypy plugins": ["mypy", "build/tree/ansible_collections/seamless/rollout/plugins"],
     "mypy tests": [
         "mypy", "tests/fleet", "tests/demo", "tests/tools", "tests/bench", "tests/faults", "tests/integration/balancer", "tests/database", "tests/adapters",
-        "tests/conformance",
+        "tests/conformance", "tests/maintenance",
     ],
     "unit": [*PYTEST, "tests/unit"],
 }
@@ -47,6 +47,7 @@ STAGES: dict[str, list[str]] = {
     "conformance": [*PYTEST, "tests/conformance"],
     "integration": [*PYTEST, "tests/integration", *(f"--ignore={path}" for paths in APART.values() for path in paths)],
     "adapters": [*PYTEST, "tests/adapters"],
+    "maintenance": [*PYTEST, "tests/maintenance"],
 }
 AT_ONCE = 3
 

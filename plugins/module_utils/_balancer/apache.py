@@ -10,7 +10,7 @@ import collections
 import time
 import typing as t
 import urllib.parse
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef, gone
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.http_api import HttpApi

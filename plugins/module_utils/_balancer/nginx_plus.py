@@ -64,7 +64,7 @@ class NginxPlus(Driver):
         if self._version is None:
             found = self.api.json("GET", "/")
             if not isinstance(found, list) or not found:
-                raise SeamlessError(f"{self.api.url} is not the API of NGINX Plus: use the location that has the directive api, such as http://127.0.0.1:8080/api.")
+                raise SeamlessError(f"{self.api.url} is not the API of NGINX Plus: use the location with the directive api, such as http://127.0.0.1:8080/api.")
             versions = [one for one in found if isinstance(one, int) and one <= NEWEST]
             self._version = f"/{max(versions)}" if versions else ""
         return "/".join([f"{self._version}/http/upstreams", *(urllib.parse.quote(str(part), safe="") for part in parts)])

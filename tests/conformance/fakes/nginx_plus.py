@@ -81,7 +81,7 @@ class NginxPlus(Fake):
         for key, value in (body or {}).items():
             if key not in TYPES:
                 return self.error(400, f'unknown parameter "{key}"', "UpstreamConfFormatError")
-            if type(value) is not TYPES[key]:
+            if not isinstance(value, TYPES[key]) or isinstance(value, bool) is not (TYPES[key] is bool):
                 return self.error(400, f'invalid "{key}" parameter value', "UpstreamConfFormatError")
         if body.get("weight", 1) < 1:
             return self.error(400, 'invalid "weight"', "UpstreamBadWeight")

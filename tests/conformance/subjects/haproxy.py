@@ -10,7 +10,6 @@ import textwrap
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import registry
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver
 
 from conformance.subject import FRONT, INTERVAL, PORTS, Subject, version_of
 
@@ -193,7 +192,7 @@ class ExampleSubject(HAProxySubject):
         super().__init__(directory)
         scope: dict[str, t.Any] = {"__name__": "example"}
         exec(example(), scope)
-        registry.DRIVERS["example"] = lambda: t.cast("type[Driver]", scope["Example"])
+        registry.DRIVERS["example"] = lambda: scope["Example"]
 
     def call(self, operation: str, *names: str, check_mode: bool = False, **params: t.Any) -> dict[str, t.Any]:
         return Subject.call(self, operation, *names, check_mode=check_mode, **params)
@@ -204,6 +203,6 @@ def example() -> str:
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     with open(os.path.join(root, "docs", "docsite", "rst", "balancer_driver.rst"), encoding="utf-8") as file:
         code = file.read().partition(".. code-block:: python\n")[2]
-    lines = [line for line in code.splitlines(keepends=True)]
+    lines = code.splitlines(keepends=True)
     end = next(number for number, line in enumerate(lines) if line.strip() and not line.startswith("   "))
     return textwrap.dedent("".join(lines[:end]))

@@ -41,7 +41,7 @@ def main() -> None:
         parser.error(f"there is no case {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as directory:
         subject = SUBJECTS[arguments.subject](directory)
-        print(json.dumps({"subject": arguments.subject, "title": subject.title, "version": subject.version(), "why": subject.why}), flush=True)
+        print(json.dumps({"subject": arguments.subject, "driver": subject.driver, "title": subject.title, "version": subject.version(), "why": subject.why}), flush=True)
         try:
             subject.start()
             for title in arguments.case or CASES:

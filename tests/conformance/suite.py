@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import json
 import os
 import secrets
@@ -16,6 +17,7 @@ import typing as t
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DOCUMENT = os.path.join(REPO, "docs", "docsite", "rst", "balancer_conformance.rst")
+AT_ONCE = 2  # subjects
 TIMEOUT = 600  # seconds for one subject
 
 
@@ -30,16 +32,19 @@ class Place(t.NamedTuple):
 
 
 # Those that are real programs, first; each name is one of conformance.subjects.
-REAL = ("haproxy", "health_file", "nginx", "traefik", "envoy", "command", "example")
+REAL = ("haproxy", "health_file", "nginx", "traefik", "envoy", "apache", "varnish", "caddy", "keepalived", "command", "example")
 FAKE = ("nginx_plus", "haproxy_dataplane", "aws_target_group", "hetzner", "digitalocean", "linode", "cloudflare")
 ORDINARY = tuple(Place(name) for name in (*REAL, *FAKE))
-OTHER_VERSIONS = (Place("haproxy", "bullseye"), Place("haproxy", "trixie"), Place("haproxy", "forky"), Place("nginx", "forky"), Place("caddy_2.6"))
+# The health file on the other balancers that have checks of their own.
+FOLLOWED = tuple(Place(f"health_file-{name}") for name in ("traefik", "envoy", "varnish", "apache", "caddy"))
+OTHER_VERSIONS = (Place("haproxy", "bullseye"), Place("haproxy", "trixie"), Place("haproxy", "forky"), Place("nginx", "forky"), Place("caddy_2.6"), *FOLLOWED)
 
 
 class Conformed(t.NamedTuple):
     """What came of one subject. *cases* are as ``conformance.run`` prints them: case, outcome, text, seconds."""
 
     place: Place
+    driver: str
     title: str
     version: str
     why: str
@@ -72,8 +77,8 @@ def conform(place: Place, *cases: str) -> Conformed:
     finally:
         subprocess.run([engine, "rm", "--force", "--ignore", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    head = lines[0] if lines else {"title": place.subject, "version": "?", "why": ""}
-    return Conformed(place, head["title"], head["version"], head["why"], lines[1:], done.stderr[-3000:] if done.returncode else "")
+    head = lines[0] if lines else {"driver": place.subject, "title": place.subject, "version": "?", "why": ""}
+    return Conformed(place, head["driver"], head["title"], head["version"], head["why"], lines[1:], done.stderr[-3000:] if done.returncode else "")
 
 
 def table(results: t.Sequence[Conformed]) -> str:
@@ -89,7 +94,7 @@ def table(results: t.Sequence[Conformed]) -> str:
     for result in results:
         title = f"{result.title} {result.version}".strip()
         kind = " (a stand-in made from the interface's description)" if result.place.subject in FAKE else ""
-        lines += [title + kind, "-" * len(title + kind), "", f"Driver ``{result.place.subject.partition('-')[0]}``.", ""]
+        lines += [title + kind, "-" * len(title + kind), "", f"Driver ``{result.driver}``.", ""]
         for case in result.cases:
             said = {"passed": "passed", "failed": "FAILED", "limited": "not possible"}[case["outcome"]]
             text = case["text"].strip().splitlines()[-1] if case["outcome"] == "failed" and case["text"].strip() else case["text"]
@@ -108,10 +113,9 @@ def main() -> None:
     arguments = parser.parse_args()
     places = [*ORDINARY, *(OTHER_VERSIONS if arguments.all else ())]
     results = []
-    for place in sorted(places, key=lambda one: (one.subject in FAKE, one.subject)):
-        if arguments.subject and place.subject not in arguments.subject:
-            continue
-        result = conform(place)
+    wanted = sorted((place for place in places if not arguments.subject or place.subject in arguments.subject), key=lambda one: (one.subject in FAKE, one.subject))
+    for result in concurrent.futures.ThreadPoolExecutor(AT_ONCE).map(conform, wanted):
+        place = result.place
         results.append(result)
         counts = {outcome: sum(case["outcome"] == outcome for case in result.cases) for outcome in ("passed", "limited", "failed")}
         print(f"{place!s:<28} {result.version:<10} " + ", ".join(f"{number} {outcome}" for outcome, number in counts.items()), flush=True)

@@ -15,6 +15,7 @@ from conformance.subjects import (
     envoy,
     haproxy,
     haproxy_dataplane,
+    health_file,
     keepalived,
     nginx,
     nginx_plus,
@@ -24,7 +25,12 @@ from conformance.subjects import (
 
 SUBJECTS: dict[str, type[Subject]] = {
     "haproxy": haproxy.HAProxySubject,
-    "health_file": haproxy.HealthFileSubject,
+    "health_file": health_file.OnHAProxy,
+    "health_file-traefik": health_file.OnTraefik,
+    "health_file-envoy": health_file.OnEnvoy,
+    "health_file-varnish": health_file.OnVarnish,
+    "health_file-apache": health_file.OnApache,
+    "health_file-caddy": health_file.OnCaddy,
     "nginx": nginx.NginxSubject,
     "traefik": traefik.TraefikSubject,
     "envoy": envoy.EnvoySubject,

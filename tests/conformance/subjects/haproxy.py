@@ -96,46 +96,6 @@ class HAProxySubject(Subject):
         self.ask(f"set server app/{name} state maint")
 
 
-class HealthFileSubject(HAProxySubject):
-    """The application's own health endpoint, in front of HAProxy."""
-
-    driver = "health_file"
-    title = "health file (HAProxy)"
-    pools = False
-    settle = 3 * INTERVAL + 0.4
-    limits: t.Mapping[str, str] = {
-        "all pools": "every balancer that asks the endpoint sees it, whatever its pools are",
-        "sticky clients": "move when the balancer calls the member down",
-        "weight": "a file has none",
-        "second balancer unreachable": "no balancer is asked",
-        "wrong credentials": "there are none",
-        "mistyped member": "the file is on the host itself",
-        "floor, two callers": "a host sees no other one; the rollout keeps the floor",
-        "exchange under load": "a host sees no other one",
-    }
-
-    def params(self) -> dict[str, t.Any]:
-        return {}
-
-    def call(self, operation: str, *names: str, check_mode: bool = False, **params: t.Any) -> dict[str, t.Any]:
-        name = names[0] if names else params.pop("of", "s1")
-        where = {"path": self.path(f"{name}.down"), "check_url": f"http://127.0.0.1:{PORTS[name]}/healthz"}
-        return Subject.call(self, operation, *names, check_mode=check_mode, **{**where, **params})
-
-    def standing(self, name: str, pool: str = "app") -> dict[str, t.Any]:
-        return t.cast("dict[str, t.Any]", self.call("lb_info", of=name)["pools"][0]["members"][0])
-
-    def take_out_by_hand(self, name: str) -> None:
-        self.write(f"{name}.down", "")
-        self.wait(lambda: name not in self.served())
-
-    def back_to_normal(self) -> None:
-        for name in PORTS:
-            if os.path.exists(self.path(f"{name}.down")):
-                os.unlink(self.path(f"{name}.down"))
-        super().back_to_normal()
-
-
 LIST = r"""#!/bin/sh
 printf 'show servers state\nshow stat\n' | awk '1' | while read -r line; do
     printf '%s\n' "$line" | socat -t5 - UNIX-CONNECT:{socket}

@@ -41,7 +41,8 @@ def main() -> None:
         parser.error(f"there is no case {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as directory:
         subject = SUBJECTS[arguments.subject](directory)
-        print(json.dumps({"subject": arguments.subject, "driver": subject.driver, "title": subject.title, "version": subject.version(), "why": subject.why}), flush=True)
+        head = {"subject": arguments.subject, "driver": subject.driver, "title": subject.title, "version": subject.version(), "why": subject.why}
+        print(json.dumps(head), flush=True)
         try:
             subject.start()
             for title in arguments.case or CASES:

@@ -113,7 +113,8 @@ def main() -> None:
     arguments = parser.parse_args()
     places = [*ORDINARY, *(OTHER_VERSIONS if arguments.all else ())]
     results = []
-    wanted = sorted((place for place in places if not arguments.subject or place.subject in arguments.subject), key=lambda one: (one.subject in FAKE, one.subject))
+    wanted = [place for place in places if not arguments.subject or place.subject in arguments.subject]
+    wanted.sort(key=lambda one: (one.subject in FAKE, one.subject))
     for result in concurrent.futures.ThreadPoolExecutor(AT_ONCE).map(conform, wanted):
         place = result.place
         results.append(result)

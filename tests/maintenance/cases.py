@@ -13,7 +13,7 @@ import time
 import typing as t
 
 from conformance.clients import ORDINARY, Crowd, WebSocket
-from conformance.subject import FRONT, NAMES
+from conformance.subject import FRONT, NAMES, PORTS
 
 from maintenance.site import OTHER, Site, later
 
@@ -266,6 +266,16 @@ def refused_configuration(site: Site) -> None:
     assert_open(site)
     site.do("off")
     assert content(site.path("m")) == before
+
+
+@case("lines that are missing")
+def missing_lines(site: Site) -> None:
+    """The check goes to an address that the site with the lines does not have: an application's own."""
+    before = content(site.path("m"))
+    refused = site.refusal(lambda: site.do("on", check_url=f"http://127.0.0.1:{PORTS['s1']}/", retry_after=17, check_seconds=1))
+    assert "Everything was put back as it was." in refused and "the lines for shop" in refused, refused
+    assert content(site.path("m")) == before
+    assert_open(site)
 
 
 @case("an application that is dead")

@@ -30,6 +30,7 @@ OPERATIONS = {
 }
 
 DATABASE = "_migration"
+MAINTENANCE = "_maintenance"
 RESULT_MARK = "SEAMLESS-RESULT:"
 
 

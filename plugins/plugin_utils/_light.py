@@ -69,15 +69,19 @@ finally:
 """
 
 
-@functools.lru_cache(maxsize=2)
-def code_archive(*, database: bool = False) -> tuple[str, bytes]:
-    """Return the digest and the bytes of the archive of all module_utils that run on hosts. Those of the *database* only one host needs, if any."""
+@functools.lru_cache(maxsize=3)
+def code_archive(*, database: bool = False, maintenance: bool = False) -> tuple[str, bytes]:
+    """Return the digest and the bytes of the archive of all module_utils that run on hosts.
+
+    Those of the *database* only one host needs, if any, and those of *maintenance* only balancers.
+    """
+    left_out = {name for name, wanted in ((_operations.DATABASE, database), (_operations.MAINTENANCE, maintenance)) if not wanted}
     root = os.path.dirname(os.path.abspath(_operations.__file__))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("run.py", (2026, 1, 1, 0, 0, 0)), _RUNNER)
         for directory, subdirectories, names in os.walk(root):
-            subdirectories[:] = sorted(name for name in subdirectories if database or name != _operations.DATABASE)
+            subdirectories[:] = sorted(name for name in subdirectories if name not in left_out)
             for name in sorted(names):
                 if not name.endswith(".py") or name == "_module.py":
                     continue
@@ -166,7 +170,8 @@ class LightAction(ActionBase):  # type: ignore[misc]
         interpreter = self._interpreter(task_vars)
         if interpreter is None or self._task.async_val or not self._is_pipelining_enabled("new"):
             return None
-        digest, code = code_archive(database=_operations.OPERATIONS[operation].startswith(_operations.DATABASE))
+        package = _operations.OPERATIONS[operation].partition(".")[0]
+        digest, code = code_archive(database=package == _operations.DATABASE, maintenance=package == _operations.MAINTENANCE)
         request = json.dumps(
             {
                 "operation": operation,

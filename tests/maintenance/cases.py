@@ -12,8 +12,8 @@ import threading
 import time
 import typing as t
 
-from conformance.clients import ORDINARY, Crowd
-from conformance.subject import FRONT
+from conformance.clients import ORDINARY, Crowd, WebSocket
+from conformance.subject import FRONT, NAMES, PORTS
 
 from maintenance.site import OTHER, Site, later
 
@@ -127,6 +127,28 @@ def keep_alive(site: Site) -> str:
     assert site.drops or connection.sock is first
     connection.close()
     return "closed after the page, and announced" if site.drops else ""
+
+
+@case("what is under way")
+def under_way(site: Site) -> None:
+    site.do("on")
+    site.do("off")
+    seen: list[int] = []
+    slow = threading.Thread(target=lambda: seen.append(site.see("/slow?ms=1000").status))
+    slow.start()
+    channel = WebSocket(FRONT) if site.sockets else None
+    time.sleep(0.2)
+    site.do("on")
+    assert_closed(site)
+    slow.join()
+    assert seen == [200], seen
+    if channel:
+        assert channel.say("still").endswith(":still")
+        channel.close()
+    if site.checks:
+        time.sleep(1)
+        assert {site.standing(name)["health"] for name in NAMES} == {"up"}
+    site.do("off")
 
 
 @case("who passes")
@@ -244,6 +266,16 @@ def refused_configuration(site: Site) -> None:
     assert_open(site)
     site.do("off")
     assert content(site.path("m")) == before
+
+
+@case("lines that are missing")
+def missing_lines(site: Site) -> None:
+    """The check goes to an address that the site with the lines does not have: an application's own."""
+    before = content(site.path("m"))
+    refused = site.refusal(lambda: site.do("on", check_url=f"http://127.0.0.1:{PORTS['s1']}/", retry_after=17, check_seconds=1))
+    assert "Everything was put back as it was." in refused and "the lines for shop" in refused, refused
+    assert content(site.path("m")) == before
+    assert_open(site)
 
 
 @case("an application that is dead")

@@ -38,6 +38,8 @@ class Site(Subject):
     title = ""
     drops = False
     reloads = True
+    checks = False
+    sockets = True  # WebSockets pass through it, as it is configured here
 
     def options(self) -> dict[str, t.Any]:
         raise NotImplementedError
@@ -128,6 +130,7 @@ class HAProxySite(Site, HAProxySubject):
     driver = "haproxy"
     title = "HAProxy"
     reloads = False
+    checks = True
 
     def configure(self) -> None:
         HAProxySubject.configure(self)
@@ -192,6 +195,7 @@ class ApacheSite(Site):
     driver = "apache"
     title = "Apache httpd"
     drops = True
+    sockets = False
 
     def version(self) -> str:
         return version_of("apache2", "-v")

@@ -50,6 +50,7 @@ class Apache(Balancer):
     """Apache httpd 2.4: an expression that looks for a flag file and at the time. A window and texts take a graceful restart."""
 
     config = ("apache.conf",)
+    unseen = False  # it never answered by our file: there is nothing to wait for when that is put back
 
     def render(self, plan: Plan) -> dict[str, bytes]:
         closed = f"-f '{plan.path(FLAG)}'"
@@ -90,7 +91,7 @@ class Apache(Balancer):
     def _wait(self) -> None:
         """Wait until Apache answers by the new configuration: a graceful restart goes on after its command has ended."""
         found = re.search(rb"/\\\.(maintenance-[\w-]+)\$", read(self.path("apache.conf")) or b"")
-        if not found:
+        if not found or self.unseen:
             return
         url = urllib.parse.urljoin(self.params["check_url"], f"/.{found[1].decode()}")
         deadline, good = time.monotonic() + self.params["check_seconds"], 0
@@ -102,6 +103,7 @@ class Apache(Balancer):
                 status = exc
             good = good + 1 if status == 204 else 0
             if time.monotonic() >= deadline:
+                self.unseen = True
                 raise SeamlessError(f"Apache did not take {self.path('apache.conf')} over within {self.params['check_seconds']:g} s ({url}: {status}).")
             if not good:
                 time.sleep(0.05)

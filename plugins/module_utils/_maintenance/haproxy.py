@@ -117,7 +117,7 @@ class HAProxy(Balancer):
         return Standing(files, entries.get("on") == "1")
 
     def is_known(self) -> bool:
-        return read(self.path(MAP)) is not None and all(self._live(socket, "map", MAP) is not None for socket in self.sockets)
+        return read(self.path(MAP)) is not None and any(self._live(socket, "map", MAP) is not None for socket in self.sockets)
 
     def differs(self, wanted: Standing) -> bool:
         return any(self._orders(socket, wanted) for socket in self.sockets)

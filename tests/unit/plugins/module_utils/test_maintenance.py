@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime
 import html.parser
+import pathlib
 import re
 import time
 import typing as t
@@ -295,3 +296,11 @@ def test_yaml_s_on_and_off_are_understood() -> None:
     for value, wanted in ((True, "on"), (False, "off"), ("scheduled", "scheduled")):
         result = ArgumentSpecValidator(operation.ARGUMENT_SPEC).validate({"name": "shop", "state": value, "check_url": "http://a/"})
         assert not result.error_messages and result.validated_parameters["state"] == wanted
+
+
+def test_the_guide_shows_the_lines_that_the_module_asks_for() -> None:
+    root = pathlib.Path(__file__).resolve().parents[4]
+    guide = {line.strip() for line in (root / "docs" / "docsite" / "rst" / "maintenance.rst").read_text(encoding="utf-8").splitlines()}
+    for kind in (haproxy.HAProxy, nginx.Nginx, apache.Apache, caddy.Caddy):
+        for text in kind(options(), "/var/lib/seamless-rollout/maintenance/shop").lines("X-Maintenance").values():
+            assert [line for line in text.splitlines() if line.strip() not in guide] == []

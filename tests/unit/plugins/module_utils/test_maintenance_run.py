@@ -141,7 +141,7 @@ def test_what_an_operator_or_somebody_else_closed_is_left_alone(ground: Ground) 
 
 def test_a_window_is_taken_back_by_off_and_taken_over_by_on(ground: Ground) -> None:
     ground.run("off")
-    window = {"from": "2099-01-01T00:00Z", "until": "2099-01-02T00:00Z"}
+    window: dict[str, t.Any] = {"from": "2099-01-01T00:00Z", "until": "2099-01-02T00:00Z"}
     result = ground.run("scheduled", **window)
     assert not result["on"] and (result["from"], result["until"]) == ("2099-01-01T00:00:00Z", "2099-01-02T00:00:00Z")
     assert ground.record["state"] == "scheduled" and "on" not in ground.files()

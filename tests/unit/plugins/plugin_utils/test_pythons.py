@@ -44,9 +44,9 @@ class Host:
                 archive.extractall(directory / "code")
         self.program = str(directory / "code" / "run.py")
 
-    def __call__(self, operation: str, attachment: bytes | None = None, **params: t.Any) -> dict[str, t.Any]:
+    def __call__(self, operation: str, attachment: bytes | None = None, check_mode: bool = False, **params: t.Any) -> dict[str, t.Any]:
         params = {**{name: option.get("default") for name, option in _operations.load(operation).ARGUMENT_SPEC.items()}, **params}
-        request = {"operation": operation, "params": params, "check_mode": False, "attachment": attachment is not None}
+        request = {"operation": operation, "params": params, "check_mode": check_mode, "attachment": attachment is not None}
         data = json.dumps(request).encode() + b"\n" + (attachment or b"")
         done = subprocess.run([self.python, "-I", self.program], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
         marked = [line for line in done.stdout.decode().splitlines() if line.startswith(_operations.RESULT_MARK)]
@@ -78,6 +78,11 @@ def test_a_release_is_staged_switched_checked_and_pruned(version: str, tmp_path:
     drained = host("lb_member", state="drained", members=[{"name": "web1"}], settle_seconds=0, **options)
     assert drained["changed"], drained
     assert host("lb_info", **options)["pools"][0]["members"][0]["admin"] == "drain"
+    window = {"from": "2099-01-01T01:00:00+01:00", "until": "2099-01-01T02:00Z"}
+    for driver in ("nginx", "apache", "caddy"):
+        site = {"name": driver, "driver": driver, "check_url": "http://127.0.0.1/", "state_dir": str(tmp_path / "maintenance")}
+        assert host("maintenance", state="off", **site)["changed"]
+        assert host("maintenance", state="scheduled", check_mode=True, **site, **window)["from"] == "2099-01-01T00:00:00Z"
     missing = host("release_switch", root=host.root, release="9.9")
     assert missing["failed"] and "is not on this host" in missing["msg"]
 

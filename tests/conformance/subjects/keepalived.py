@@ -127,6 +127,7 @@ class KeepalivedSubject(Subject):
         "wrong credentials": "there are none; whoever may not write the file is told to become another user",
         "mistyped member": "the member is the machine itself",
         "floor, two callers": "a machine sees no other one; the rollout keeps the floor",
+        "exchange under load": "a machine sees no other one",
     }
 
     def __init__(self, directory: str) -> None:

@@ -16,7 +16,7 @@ class DataPlaneSubject(HAProxySubject):
     """A fake of the Data Plane API in front of a real HAProxy."""
 
     driver = "haproxy_dataplane"
-    title = "HAProxy Data Plane API (fake, before HAProxy)"
+    title = "HAProxy Data Plane API, before HAProxy"
     keeps_state = False
     api: subprocess.Popen[bytes] | None = None
 

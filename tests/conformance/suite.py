@@ -88,7 +88,7 @@ def table(results: t.Sequence[Conformed]) -> str:
         "..", "  Copyright (c) 2026, Seamless Rollout Contributors",
         "  GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)",
         "  SPDX-License-Identifier: GPL-3.0-or-later", "", ".. _ansible_collections.seamless.rollout.docsite.balancer_conformance:", "",
-        "What each balancer driver passed", "===============================", "",
+        "What each balancer driver passed", "================================", "",
         "Every driver goes through the same cases, with twenty-two clients at the balancer while its three members are taken out, killed, started",
         "and put back one after another. This page is written by ``make conformance``; numbers of requests are those of its last run.", "",
     ]

@@ -87,6 +87,13 @@ def begun_at(pid: str) -> str:
         return ""
 
 
+def has_own_root(pid: str) -> bool:
+    try:
+        return not os.path.samefile(f"/proc/{pid}/root/", "/")
+    except OSError:
+        return False
+
+
 class Ground(Site):
     """A site of four hosts behind two balancers that goes from one good release to the next, one for each fault."""
 
@@ -165,9 +172,11 @@ class Ground(Site):
         # A number whose container has died is soon that of another process of this machine, which has a root of its own.
         if not begun or begun_at(pid) != begun:
             pid = run(ENGINE, "inspect", "--format", "{{.State.Pid}}", self.fleet.name(host)).strip()
-            # Of a container that is down it is 0: a look at the next one, from whatever thread, must not be a look at this.
-            if pid != "0":
-                self._pids[host] = pid, begun_at(pid)
+            # Of a container that is down it is 0, and one that is being started is still in this machine's own root: a look at the next one,
+            # from whatever thread, must not be a look at either.
+            if not has_own_root(pid):
+                return f"/proc/0/root{path}"
+            self._pids[host] = pid, begun_at(pid)
         return f"/proc/{pid}/root{path}"
 
     def forget(self, host: str) -> None:

@@ -248,10 +248,12 @@ class Ground(Site):
 
     def link_problem(self, host: str, *, thorough: bool = False) -> str:
         """Say what is wrong with ``current`` on *host*, "" for nothing: it must be a link to a complete release at any moment."""
+        # One root for both looks: a host that was down in the first one may be up again in the second.
+        root = self.place(host, "")
         try:
-            handle = os.open(self.place(host, "/srv/shop/current"), os.O_RDONLY | os.O_DIRECTORY)
+            handle = os.open(f"{root}/srv/shop/current", os.O_RDONLY | os.O_DIRECTORY)
         except OSError as exc:
-            return f"current can't be opened: {exc.strerror}" if self.alive(host) else ""
+            return f"current can't be opened: {exc.strerror}" if os.path.exists(f"{root}/sbin/init") else ""
         try:
             release = self._read(handle, "VERSION").decode().strip()
             if not thorough:
@@ -265,7 +267,7 @@ class Ground(Site):
                         return f"{release}: {name} has other content"
             return "" if len(names) == FILES else f"{release} has {len(names)} of {FILES} files"
         except OSError as exc:
-            return f"current is not complete: {exc.filename} {exc.strerror}" if self.alive(host) else ""
+            return f"current is not complete: {exc.filename} {exc.strerror}" if os.path.exists(f"{root}/sbin/init") else ""
         finally:
             os.close(handle)
 

@@ -10,12 +10,12 @@ export CONTAINER_ENGINE := $(shell tests/tools/engine.sh)
 
 help:
 	@echo "make demo       roll a real application over six servers behind two balancers under load (under 5 minutes), then change a database (7 in all)"
-	@echo "make test       all tests (about 25 minutes)"
+	@echo "make test       all tests (about 30 minutes)"
 	@echo "make test-fast  unit tests, ruff and mypy (under 2 minutes)"
 	@echo "make lint       ansible-lint, galaxy-importer, antsibull, ruff, mypy, yamllint"
 	@echo "make sanity     ansible-test sanity"
 	@echo "make faults     break rollouts on purpose, at every task boundary (about 75 minutes; FAULTS='--kind \"HAProxy reload\"')"
-	@echo "make conformance  every balancer driver against the real program, in several versions; writes the documentation's table (about 8 minutes)"
+	@echo "make conformance  every balancer driver against the real program, in several versions; writes the documentation's table (about 12 minutes)"
 	@echo "make numbers    measure what the project promises (ROW=name for one, ROW='one other' for two)"
 	@echo "make bench      the same rollout side by side with a hand-written play"
 	@echo "make clean      remove containers, networks, virtual environments and build/"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import tempfile
@@ -45,6 +46,17 @@ def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
             os.unlink(temporary)
         raise
     sync_directory(directory)
+
+
+@contextlib.contextmanager
+def locked(path: str) -> t.Iterator[None]:
+    """Let one process at a time be here for the lock file at *path*. The kernel lets go of it when the process dies."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_json(path: str, value: t.Any, mode: int = 0o644) -> None:

@@ -42,7 +42,6 @@ class Subject:
     why = ""
     instead: t.ClassVar[dict[str, t.Callable[[t.Any], str | None]]] = {}
     pools = True
-    checks = True
     keeps_state = False
     settle = 0.6
 
@@ -103,8 +102,7 @@ class Subject:
             process.kill()
             process.wait()
         self.apps.clear()
-        for end in ("records",):
-            shutil.rmtree(self.path(end), ignore_errors=True)
+        shutil.rmtree(self.path("records"), ignore_errors=True)
 
     def path(self, name: str) -> str:
         return os.path.join(self.directory, name)

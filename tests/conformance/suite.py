@@ -62,21 +62,26 @@ def _tool(*command: str) -> str:
     return done.stdout.strip()
 
 
-def conform(place: Place, *cases: str) -> Conformed:
-    """Run the suite for *place* in a container of its own, which is gone afterwards whatever happens."""
-    engine, name = _tool("engine.sh"), f"seamless-{secrets.token_hex(3)}-conformance"
-    # keepalived needs networks of its own inside.
-    rights = ["--cap-add", "NET_ADMIN", "--cap-add", "SYS_ADMIN", "--cap-add", "NET_RAW"] if place.subject == "keepalived" else []
+def in_container(place: Place, module: str, *arguments: str, rights: t.Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """Run a module of the tests for *place* in a container of its own, with the *rights* named, which is gone afterwards whatever happens."""
+    engine, name = _tool("engine.sh"), f"seamless-{secrets.token_hex(3)}-{module.partition('.')[0]}"
     command = [
         engine, "run", "--rm", "--name", name, "--network", "none", "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=10000:10000",
-        *(["--runtime", "runc"] if engine.endswith("podman") else []), *rights, "--volume", f"{REPO}:{REPO}:ro",
-        "--volume", f"{_tool('binaries.sh')}:/balancers:ro", "--env", f"PYTHONPATH={REPO}/build/tree:{REPO}/tests",
-        "--env", "PYTHONDONTWRITEBYTECODE=1", _tool("image.sh", "balancers", place.suite), "python3", "-m", "conformance.run", place.subject, *cases,
+        *(["--runtime", "runc"] if engine.endswith("podman") else []), *(word for right in rights for word in ("--cap-add", right)),
+        "--volume", f"{REPO}:{REPO}:ro", "--volume", f"{_tool('binaries.sh')}:/balancers:ro", "--env", f"PYTHONPATH={REPO}/build/tree:{REPO}/tests",
+        "--env", "PYTHONDONTWRITEBYTECODE=1", _tool("image.sh", "balancers", place.suite), "python3", "-m", module, place.subject, *arguments,
     ]
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, check=False)
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, check=False)
     finally:
         subprocess.run([engine, "rm", "--force", "--ignore", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+
+def conform(place: Place, *cases: str) -> Conformed:
+    """Run the suite for *place*, or some of its cases."""
+    # keepalived needs networks of its own inside.
+    rights = ("NET_ADMIN", "SYS_ADMIN", "NET_RAW") if place.subject == "keepalived" else ()
+    done = in_container(place, "conformance.run", *cases, rights=rights)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     head = lines[0] if lines else {"driver": place.subject, "title": place.subject, "version": "?", "why": ""}
     return Conformed(place, head["driver"], head["title"], head["version"], head["why"], lines[1:], done.stderr[-3000:] if done.returncode else "")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import subprocess
 import sys
 
 import pytest
-from conformance.suite import REPO, Place, _tool
+from conformance.suite import REPO, Place, in_container
 
 from maintenance.cases import CASES
 
@@ -25,17 +24,7 @@ if os.environ.get("MAINTENANCE") == "full":
 
 @pytest.mark.parametrize("place", PLACES, ids=str)
 def test_a_balancer_closes_and_opens_a_site(place: Place) -> None:
-    engine, name = _tool("engine.sh"), f"seamless-{secrets.token_hex(3)}-maintenance"
-    command = [
-        engine, "run", "--rm", "--name", name, "--network", "none", "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=10000:10000",
-        *(["--runtime", "runc"] if engine.endswith("podman") else []), "--volume", f"{REPO}:{REPO}:ro", "--volume", f"{_tool('binaries.sh')}:/balancers:ro",
-        "--env", f"PYTHONPATH={REPO}/build/tree:{REPO}/tests", "--env", "PYTHONDONTWRITEBYTECODE=1", _tool("image.sh", "balancers", place.suite),
-        "python3", "-m", "maintenance.run", place.subject,
-    ]
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
-    finally:
-        subprocess.run([engine, "rm", "--force", "--ignore", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    done = in_container(place, "maintenance.run")
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert done.returncode == 0, done.stderr[-3000:]
     assert not [row for row in rows[1:] if row["outcome"] != "passed"], "\n".join(f"{row['case']}: {row['text']}" for row in rows[1:])

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import time
@@ -229,9 +228,5 @@ def exclusive(state_dir: str, name: str) -> t.Iterator[None]:
     """Let one caller at a time read, change and write *name*."""
     directory = _files.expand(state_dir)
     _files.make_directory(directory)
-    handle = os.open(os.path.join(directory, f".{hashlib.sha256(name.encode()).hexdigest()[:12]}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with _files.locked(os.path.join(directory, f".{hashlib.sha256(name.encode()).hexdigest()[:12]}.lock")):
         yield
-    finally:
-        os.close(handle)

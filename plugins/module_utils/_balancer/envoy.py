@@ -145,12 +145,8 @@ class Envoy(Driver):
                 raise gone(ref)
             change(ref, endpoints[ref])
         content["version_info"] = f"{time.time():.6f}"
-        file.write(json.dumps(content, indent=2) + "\n")
-        try:
+        with file.trial(before, json.dumps(content, indent=2) + "\n"):
             self._wait_until_taken({ref: endpoints[ref] for ref in refs})
-        except BaseException:
-            file.write(before)
-            raise
 
     def _wait_until_taken(self, wanted: t.Mapping[MemberRef, t.Mapping[str, t.Any]]) -> None:
         deadline = time.monotonic() + TAKES

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import stat
@@ -51,9 +50,15 @@ class ManagedFile:
         """Let one caller at a time read, change and write: two hosts may come and go at the same moment."""
         _files.make_directory(self.lock_directory)
         name = hashlib.sha256(self.path.encode()).hexdigest()[:12]
-        handle = os.open(os.path.join(self.lock_directory, f".file-{name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with _files.locked(os.path.join(self.lock_directory, f".file-{name}.lock")):
             yield
-        finally:
-            os.close(handle)
+
+    @contextlib.contextmanager
+    def trial(self, before: str, text: str) -> t.Iterator[None]:
+        """Write *text*; where what follows fails, such as the balancer that does not take it over, the file holds *before* again."""
+        self.write(text)
+        try:
+            yield
+        except BaseException:
+            self.write(before)
+            raise

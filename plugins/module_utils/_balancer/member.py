@@ -14,20 +14,16 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer.pools i
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.rotation import Rotation
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
+_MEMBERS: dict[str, t.Any] = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {"name": {"type": "str", "required": True}, "address": {"type": "str"}, "port": {"type": "int"}},
+}
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **options.SPEC,
-    "members": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"name": {"type": "str", "required": True}, "address": {"type": "str"}, "port": {"type": "int"}},
-    },
-    "instead_of": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"name": {"type": "str", "required": True}, "address": {"type": "str"}, "port": {"type": "int"}},
-    },
+    "members": _MEMBERS,
+    "instead_of": _MEMBERS,
     "balancers": {"type": "list", "elements": "dict", "default": []},
     "state": {"type": "str", "choices": ["enabled", "drained", "maintenance"], "default": "enabled"},
     "weight": {"type": "int"},

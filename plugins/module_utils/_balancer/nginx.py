@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import subprocess
 import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef, gone
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.managed_file import ManagedFile
+from ansible_collections.seamless.rollout.plugins.module_utils._commands import run_command
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 DRAIN_SINCE = (1, 29, 6)
@@ -104,18 +103,7 @@ class Nginx(Driver):
         self.maintains = self.drains
 
     def _run(self, name: str) -> str:
-        command = self.commands[name]
-        words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
-        try:
-            done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, check=False)
-        except FileNotFoundError as exc:
-            raise SeamlessError(f"{words[0]} is not on this machine: install nginx, or set commands.{name}.") from exc
-        except subprocess.TimeoutExpired as exc:
-            raise SeamlessError(f"{' '.join(words)} did not end within 30 s.") from exc
-        output = done.stdout.decode(errors="replace").strip()
-        if done.returncode:
-            raise SeamlessError(f"{' '.join(words)} refused with {done.returncode}: {output[-500:]}")
-        return output
+        return run_command(self.commands[name], f"commands.{name}", program="nginx", timeout=30)
 
     def _servers(self, text: str) -> dict[MemberRef, Server]:
         servers = parse_upstreams(text)
@@ -168,13 +156,9 @@ class Nginx(Driver):
             if text == before:
                 return
             old = self._workers()
-            self.file.write(text)
-            try:
+            with self.file.trial(before, text):
                 self._run("test")
                 self._reload(old)
-            except BaseException:
-                self.file.write(before)
-                raise
 
     def _reload(self, old: t.Collection[int]) -> None:
         """Have new workers come. A reload that can't be done, as for a port that is taken, is only in nginx's log: the old workers stay."""

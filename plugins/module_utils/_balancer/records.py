@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import time
@@ -44,9 +43,5 @@ class Records:
     def exclusive(self) -> t.Iterator[None]:
         """Let one caller at a time judge the capacity and drain, so that two can't both take the last but one."""
         _files.make_directory(self.directory)
-        handle = os.open(os.path.join(self.directory, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with _files.locked(os.path.join(self.directory, ".lock")):
             yield
-        finally:
-            os.close(handle)

@@ -100,12 +100,8 @@ class Traefik(Driver):
             now = self._servers(text)
             if any(now[ref].weight != weight for ref, weight in weights.items()):
                 raise SeamlessError(f"{self.file.path} is written in a way in which weights can't be changed: write each server as url: and weight:.")
-            self.file.write(text)
-            try:
+            with self.file.trial(before, text):
                 self._wait_until_taken({ref: (servers[ref].url, weight) for ref, weight in weights.items()})
-            except BaseException:
-                self.file.write(before)
-                raise
 
     def _wait_until_taken(self, wanted: t.Mapping[MemberRef, tuple[str, int]]) -> None:
         deadline = time.monotonic() + TAKES

@@ -13,8 +13,8 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 
 
 class Server(t.NamedTuple):
-    """A server of a service in a file of Traefik's file provider. *cut* is what to replace in the text, *before* and *after* what goes around
-    the new weight there."""
+    """A server of a service in a file of Traefik's file provider. *cut* is what to replace in the text, *before* what stands in front of the new
+    weight there."""
 
     service: str
     url: str
@@ -22,7 +22,6 @@ class Server(t.NamedTuple):
     checked: bool
     cut: tuple[int, int]
     before: str
-    after: str
 
 
 def parse(text: str, path: str) -> list[Server]:
@@ -63,14 +62,14 @@ def _server(text: str, service: str, node: t.Any, checked: bool) -> Server:
     if url is None:
         raise SeamlessError(f"a server of the service {service} has no url.")
     if weight is not None:
-        return Server(service, str(url.value), int(weight.value), checked, (weight.start_mark.index, weight.end_mark.index), "", "")
+        return Server(service, str(url.value), int(weight.value), checked, (weight.start_mark.index, weight.end_mark.index), "")
     end = url.end_mark.index
     if node.flow_style:
-        return Server(service, str(url.value), 1, checked, (end, end), ", \"weight\": " if _is_json(text, node) else ", weight: ", "")
+        return Server(service, str(url.value), 1, checked, (end, end), ", \"weight\": " if _is_json(text, node) else ", weight: ")
     column = node.value[0][0].start_mark.column
     # Behind a remark that may stand on that line.
     end = text.find("\n", end) if "\n" in text[end:] else len(text)
-    return Server(service, str(url.value), 1, checked, (end, end), "\n" + " " * column + "weight: ", "")
+    return Server(service, str(url.value), 1, checked, (end, end), "\n" + " " * column + "weight: ")
 
 
 def _is_json(text: str, node: t.Any) -> bool:
@@ -81,5 +80,5 @@ def with_weights(text: str, weights: t.Mapping[Server, int]) -> str:
     """Return *text* with other weights; everything else stays as it is, to the letter."""
     for server, weight in sorted(weights.items(), key=lambda item: item[0].cut, reverse=True):
         start, end = server.cut
-        text = f"{text[:start]}{server.before}{weight}{server.after}{text[end:]}"
+        text = f"{text[:start]}{server.before}{weight}{text[end:]}"
     return text

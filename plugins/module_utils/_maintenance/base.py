@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
-import subprocess
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _files
-from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._commands import run_command
 from ansible_collections.seamless.rollout.plugins.module_utils._maintenance.plan import Plan
 
 FLAG = "on"
@@ -100,20 +98,6 @@ class Balancer:
     def run(self, name: str, default: str) -> str:
         """Run one of the commands and return what it printed."""
         return run_command(self.commands.get(name) or default, f"commands.{name}")
-
-
-def run_command(command: str | t.Sequence[str], option: str) -> str:
-    words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
-    try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
-    except FileNotFoundError as exc:
-        raise SeamlessError(f"{words[0]} is not on this machine: install it, or set {option}.") from exc
-    except subprocess.TimeoutExpired as exc:
-        raise SeamlessError(f"{' '.join(words)} did not end within 60 s.") from exc
-    output = done.stdout.decode(errors="replace").strip()
-    if done.returncode:
-        raise SeamlessError(f"{' '.join(words)} refused with {done.returncode}: {output[-500:]}")
-    return output
 
 
 def read(path: str) -> bytes | None:

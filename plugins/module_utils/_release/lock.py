@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 import typing as t
@@ -45,13 +44,9 @@ _FRESH, _STEP_BACK = 60.0, 5.0
 
 @contextlib.contextmanager
 def guarded(store: Store) -> t.Iterator[None]:
-    """Let one process at a time decide about the lock. The kernel lets go of this guard when the process dies."""
-    handle = os.open(os.path.join(store.meta, "lock.guard"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    """Let one process at a time decide about the lock."""
+    with _files.locked(os.path.join(store.meta, "lock.guard")):
         yield
-    finally:
-        os.close(handle)
 
 
 def read(store: Store) -> dict[str, t.Any] | None:

@@ -15,7 +15,6 @@ class CaddySubject(Subject):
     driver = "caddy"
     title = "Caddy (admin interface)"
     program = "/balancers/caddy"
-    checks = False
     costs: t.Sequence[str] = ("reset-idle", "reset")
     why = "each change of its configuration closes idle connections of clients and may reset new ones; health_file with its health_checks does not"
     limits: t.Mapping[str, str] = {

@@ -32,7 +32,6 @@ http {{
 class NginxSubject(Subject):
     driver = "nginx"
     title = "nginx"
-    checks = False
     keeps_state = True
     limits: t.Mapping[str, str] = {
         "wrong credentials": "there are none; whoever may not write the file is told to become another user",

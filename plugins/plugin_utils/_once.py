@@ -21,6 +21,12 @@ POINTS = ("before", "after")
 WITNESSES = 3
 
 
+def _was_undone(ledger: Ledger, rollout: t.Mapping[str, t.Any]) -> bool:
+    """Whether *rollout* ended with an undo, of one host at least: it counts as failed where another one could not be reached any more."""
+    states = {row["state"] for row in ledger.hosts(rollout["id"]).values()} if rollout["finished_at"] else set()
+    return bool({rollout["state"], *states} & {"rolled_back", "rollback_failed"})
+
+
 def _tries(ledger: Ledger, rollout_id: str) -> t.Iterator[dict[str, t.Any]]:
     """Yield this rollout and those before it that tried the same, newest first."""
     mine = ledger.rollout(rollout_id) or {}
@@ -28,7 +34,7 @@ def _tries(ledger: Ledger, rollout_id: str) -> t.Iterator[dict[str, t.Any]]:
         if rollout["id"] != rollout_id:
             if rollout["started_at"] > mine.get("started_at", 0) or rollout["state"] in ("refused", "superseded") and rollout["release"] == mine.get("release"):
                 continue
-            if (rollout["release"], rollout["mode"]) != (mine.get("release"), mine.get("mode")) or rollout["state"] in ("rolled_back", "rollback_failed"):
+            if (rollout["release"], rollout["mode"]) != (mine.get("release"), mine.get("mode")) or _was_undone(ledger, rollout):
                 break
         yield rollout
 

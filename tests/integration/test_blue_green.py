@@ -44,7 +44,7 @@ def site() -> t.Iterator[Site]:
 def play(site: Site, playbook: str, release: str, **changes: t.Any) -> tuple[Played, dict[str, t.Any]]:
     """Run a playbook under load and return what it said, and what clients saw."""
     urls = [f"http://{site.fleet.addresses[host]}/" for host in site.fleet.lb]
-    with Load(urls, rate=80, clients=10, version_key="version") as load:
+    with Load(urls, rate=200, clients=10, version_key="version") as load:
         load.mark("play")
         played = site.fleet.play(f"seamless.rollout.{playbook}", {**site.variables(release), **changes})
     return played, load.summary()

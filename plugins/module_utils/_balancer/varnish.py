@@ -207,6 +207,8 @@ class Varnish(Driver):
     def set_states(self, changes: t.Sequence[Change]) -> None:
         if not changes:
             return
+        if any(change.state == "ready" for change in changes):
+            time.sleep(self._held_down())
         dummy, places, dummy_vcls = self._places()
         for full, state in {self._full(places, change.ref): change.state for change in changes}.items():
             # A whole name is a pattern for itself; half a one would be for all that end like it.
@@ -219,6 +221,14 @@ class Varnish(Driver):
                 raise SeamlessError(f"{change.ref} is {places[change.ref].admin} right after it was set to {change.state}: was VCL loaded in this moment?")
         if any(change.state != "ready" for change in changes):
             time.sleep(BEGINS)
+
+    def _held_down(self) -> float:
+        """Return for how many seconds Varnish answers 503 instead of connecting, after a backend (its application is back since) refused a probe."""
+        answer = parse_answer(self._run("varnishadm", "param.show", "-j", "backend_remote_error_holddown"), "param.show")
+        value = answer[0].get("value") if answer and isinstance(answer[0], dict) else None
+        if not isinstance(value, (int, float)):
+            raise SeamlessError(f"varnishadm param.show does not tell backend_remote_error_holddown: {str(answer)[:100]!r}")
+        return float(value)
 
     @staticmethod
     def _full(places: t.Mapping[MemberRef, Place], ref: MemberRef) -> str:

@@ -12,7 +12,7 @@ from conformance.subject import ADMIN, FRONT, INTERVAL, PORTS, Subject, version_
 VCL = """\
 vcl 4.1;
 import directors;
-probe healthz {{ .url = "/healthz"; .interval = {interval}ms; .timeout = 1s; .window = 3; .threshold = 2; }}
+probe healthz {{ .url = "/healthz"; .interval = {interval}ms; .timeout = 1s; .window = 6; .threshold = 2; }}
 {backends}
 sub vcl_init {{
     new app = directors.round_robin();
@@ -53,7 +53,9 @@ class VarnishSubject(Subject):
 
     def command(self) -> list[str]:
         listen = ["-a", f"127.0.0.1:{FRONT}", "-T", f"127.0.0.1:{ADMIN}"]
-        return ["varnishd", "-F", "-n", self.path("varnish"), *listen, "-f", self.path("shop.vcl"), "-s", "malloc,32m", "-j", "none"]
+        # Longer than it is by default, so that whoever does not wait for it is noticed.
+        held_down = ["-p", "backend_remote_error_holddown=1"]
+        return ["varnishd", "-F", "-n", self.path("varnish"), *listen, *held_down, "-f", self.path("shop.vcl"), "-s", "malloc,32m", "-j", "none"]
 
     def admin(self, *words: str) -> str:
         done = subprocess.run(["varnishadm", "-n", self.path("varnish"), *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)

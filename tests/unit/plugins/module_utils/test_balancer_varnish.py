@@ -53,6 +53,7 @@ class Instance(varnish.Varnish):
         self.vcls = list(vcls) or [{"name": "boot", "status": "active", "state": "auto"}]
         self.counters: dict[str, int] = {}
         self.orders: list[tuple[str, ...]] = []
+        self.held_down: t.Any = 0.25
 
     def _run(self, program: str, *arguments: str) -> str:
         if program == "varnishstat":
@@ -63,6 +64,8 @@ class Instance(varnish.Varnish):
             self.orders.append(arguments[1:])
             self.places[arguments[1]]["admin_health"] = "sick" if arguments[2] == "sick" else "probe"
             return ""
+        if arguments[0] == "param.show":
+            return json.dumps([2, list(arguments), 0.5, {"name": arguments[2], "implemented": True, "value": self.held_down, "units": "seconds"}])
         return json.dumps([3, list(arguments), 0.5, *(self.vcls if arguments[0] == "vcl.list" else [self.places])])
 
 
@@ -103,6 +106,19 @@ def test_one_backend_is_set_by_its_whole_name_and_once() -> None:
     assert instance.orders[1:] == [("boot.web1", "auto")]
     with pytest.raises(SeamlessError, match="not there any more"):
         instance.set_states([Change(MemberRef("varnishadm", "a", "web9"), "drain")])
+
+
+def test_a_backend_comes_back_when_varnish_connects_to_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = Instance({"boot.web1": place(admin="sick")})
+    slept: list[tuple[float, int]] = []
+    monkeypatch.setattr(varnish.time, "sleep", lambda seconds: slept.append((seconds, len(instance.orders))))
+    instance.held_down = 1.5
+    instance.set_states([Change(MemberRef("varnishadm", "vcl", "web1"), "ready")])
+    assert slept == [(1.5, 0)] and len(instance.orders) == 1
+    instance.held_down = None
+    with pytest.raises(SeamlessError, match="does not tell backend_remote_error_holddown"):
+        instance.set_states([Change(MemberRef("varnishadm", "vcl", "web1"), "ready")])
+    assert len(instance.orders) == 1
 
 
 @pytest.mark.parametrize(

@@ -58,3 +58,12 @@ def test_an_interrupted_limited_run_that_goes_on_with_all_hosts_does_it_again(le
 def test_what_comes_before_the_hosts_is_done_whatever_was_left_out(ledger: Ledger) -> None:
     assert run(ledger, "r1", 1.0, ["web1"], "before") == AFTER
     assert run(ledger, "r2", 2.0, ALL, "before") == []
+
+
+@pytest.mark.parametrize(("states", "again"), [(("rolled_back", "unreachable"), AFTER), (("done", "unreachable"), [])])
+def test_a_run_after_an_undo_starts_anew_although_a_host_was_lost(ledger: Ledger, states: t.Sequence[str], again: list[str]) -> None:
+    assert run(ledger, "r1", 1.0, ["web1", "web2"], "before") == AFTER
+    for host, state in zip(("web1", "web2"), states):
+        ledger.update_host("r1", host, state=state)
+    ledger.set_state("r1", "failed")
+    assert run(ledger, "r2", 2.0, ALL, "before") == again

@@ -98,6 +98,26 @@ options:
     description:
       - Weight to set.
     type: int
+  weight_ramp:
+    description:
+      - With O(state=enabled), members that come back get a part of their weight first and the rest in steps. Without it, all of it at once.
+      - A member that is not up any more meanwhile is taken out again, with the weight that it had, and the task fails.
+      - What the weight was stands in the member's record until it is back. Where the module was interrupted, the next call for the member gives it back.
+      - A member on its way up is no capacity for O(min_available).
+    type: dict
+    suboptions:
+      steps:
+        description:
+          - Rising percentages of the full weight, from 1 to 99, such as V([10, 25, 50]). What follows the last one is the full weight.
+          - The first one must be at least 1 in whole weights, so 10 percent need a weight of 10.
+        type: list
+        elements: int
+        required: true
+      interval:
+        description:
+          - Seconds for which each of them is held.
+        type: float
+        default: 10
   wait:
     description:
       - Whether to wait until members are quiet, or up.
@@ -194,6 +214,19 @@ EXAMPLES = r"""
     state: enabled
     owner: shop
 
+- name: Put it back with a tenth of its weight, and raise that in steps
+  seamless.rollout.lb_member:
+    socket: /run/haproxy/admin.sock
+    backend: shop
+    members:
+      - name: "{{ inventory_hostname }}"
+    state: enabled
+    weight_ramp:
+      steps: [10, 25, 50]
+      interval: 20
+    owner: shop
+  delegate_to: lb1
+
 - name: Send everything to the green servers instead of the blue ones, at once
   seamless.rollout.lb_member:
     socket: /run/haproxy/admin.sock
@@ -207,8 +240,8 @@ EXAMPLES = r"""
 RETURN = r"""
 members:
   description:
-    - 'Each member in each pool: C(name), C(backend), C(balancer), C(admin_before), C(admin), C(health), C(sessions), C(changed), C(at) (seconds since 1970
-      when it was changed) and C(seconds).'
+    - 'Each member in each pool: C(name), C(backend), C(balancer), C(admin_before), C(admin), C(health), C(weight), C(sessions), C(changed), C(at) (seconds
+      since 1970 when it was changed) and C(seconds).'
   returned: always
   type: list
   elements: dict

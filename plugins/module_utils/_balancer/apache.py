@@ -117,6 +117,7 @@ class Apache(Driver):
 
     name = "apache"
     needs: t.ClassVar[dict[str, str]] = {"url": "the page of the virtual host whose balancers are meant, such as http://127.0.0.1/balancer-manager"}
+    weights = (1, 100)
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:

@@ -75,7 +75,8 @@ class Driver:
 
     *needs* are options that must be set, each with what it is. *maintains*: it can tell maintenance from a drain. *counts_sessions*: it says
     what is still under way. *checks_while_drained*: its health checks go on. *proves*: ``ask_for_proof`` works. *knows_pools*: it sees the
-    other members, too. *reaches_members*: it runs where their addresses can be connected to.
+    other members, too. *reaches_members*: it runs where their addresses can be connected to. *weights*: the least and the most that a weight
+    can be, None where there are no weights. *keeps_weight*: a drained member still has a weight of its own, which is not what drains it.
     """
 
     name = ""
@@ -86,6 +87,8 @@ class Driver:
     proves = False
     knows_pools = True
     reaches_members = True
+    weights: t.ClassVar[tuple[int, int] | None] = None
+    keeps_weight = True
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
@@ -104,8 +107,17 @@ class Driver:
         """Make drained members not fully up until a health check that is still to come has passed. What the balancer says of a
         member's health can be older than the member's death."""
 
+    def weight_range(self, backend: str) -> tuple[int, int] | None:
+        """Return :attr:`weights` as they are for one pool, whose way of balancing may know none."""
+        return self.weights
+
     def set_weight(self, ref: MemberRef, weight: int) -> None:
         raise SeamlessError(f"driver {self.name} can't set weights: leave weight out.")
+
+    def set_weights(self, weights: t.Mapping[MemberRef, int]) -> None:
+        """Set several at once, by one order where the balancer has such a thing."""
+        for ref, weight in weights.items():
+            self.set_weight(ref, weight)
 
     def shutdown_sessions(self, ref: MemberRef) -> None:
         raise SeamlessError(f"driver {self.name} can't end sessions: use another on_timeout.")

@@ -61,6 +61,7 @@ class Cloudflare(CloudDriver):
 
     name = "cloudflare"
     needs: t.ClassVar[dict[str, str]] = {"token": TOKEN, "backend": "pools, each as ACCOUNT/POOL"}
+    weights = (1, 100)
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:

@@ -30,6 +30,7 @@ class Envoy(Driver):
         "url": "the address of Envoy's admin interface, such as http://127.0.0.1:9901",
     }
     maintains = False
+    weights = (1, 65535)
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
@@ -125,9 +126,19 @@ class Envoy(Driver):
         self._change(states, lambda ref, endpoint: change(endpoint, states[ref]))
 
     def set_weight(self, ref: MemberRef, weight: int) -> None:
-        if weight < 1:
-            raise SeamlessError(f"weight is {weight}: Envoy takes 1 and above. Use state: drained to send nothing.")
-        self._change([ref], lambda dummy, endpoint: endpoint.update(load_balancing_weight=weight))
+        self.set_weights({ref: weight})
+
+    def set_weights(self, weights: t.Mapping[MemberRef, int]) -> None:
+        for weight in weights.values():
+            if weight < 1:
+                raise SeamlessError(f"weight is {weight}: Envoy takes 1 and above. Use state: drained to send nothing.")
+
+        def change(endpoint: dict[str, t.Any], weight: int) -> None:
+            endpoint.pop("load_balancing_weight", None)
+            if weight != 1:
+                endpoint["load_balancing_weight"] = weight
+
+        self._change(weights, lambda ref, endpoint: change(endpoint, weights[ref]))
 
     def _change(self, refs: t.Collection[MemberRef], change: t.Callable[[MemberRef, dict[str, t.Any]], None]) -> None:
         for file in self.files:

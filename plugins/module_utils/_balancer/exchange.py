@@ -37,6 +37,7 @@ class Exchange(Rotation):
         with self.records.exclusive():
             self._look()
             self._judge()
+            self._level([target for target in self.targets if target.ramping and self._ours(target)])
             self._change()
         if self.params["wait"]:
             self.targets = self.coming
@@ -65,7 +66,7 @@ class Exchange(Rotation):
         self.claim(self.leaving, "drain")
         come = {target.member.ref for target in self.coming}
         afterwards = [dataclasses.replace(member, admin="ready") if member.ref in come else member for member in self.everyone]
-        pools.check_floor(afterwards, {target.member.ref for target in self.leaving}, self.params["min_available"])
+        pools.check_floor(afterwards, {target.member.ref for target in self.leaving}, self.params["min_available"], self.ramping())
 
     def _change(self) -> None:
         for driver in self.drivers:

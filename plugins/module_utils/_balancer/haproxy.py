@@ -21,6 +21,8 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 FORCED_MAINT, INHERITED_MAINT, CONFIG_MAINT, FORCED_DRAIN, INHERITED_DRAIN, DNS_MAINT = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 CHECK_ENABLED = 0x04
 STOPPED, STARTING, RUNNING, STOPPING = "0", "1", "2", "3"
+# "balance" of a backend, as its statistics name it: the one takes no weight at runtime, the other has no use for one.
+UNWEIGHTED = ("static-rr", "first")
 _ATTEMPTS, _PAUSE = 3, 0.2
 
 
@@ -89,6 +91,7 @@ class HAProxy(Driver):
     name = "haproxy"
     needs: t.ClassVar[dict[str, str]] = {"socket": "its runtime socket, such as /run/haproxy/admin.sock"}
     proves = True
+    weights = (1, 256)
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
@@ -97,6 +100,7 @@ class HAProxy(Driver):
     def __init__(self, address: str, backends: t.Sequence[str]) -> None:
         self.socket = RuntimeSocket(address)
         self.backends = list(backends)
+        self._balance: dict[str, str] = {}
 
     def members(self) -> list[Member]:
         reply = self.socket.ask("show servers state;show stat")
@@ -107,6 +111,8 @@ class HAProxy(Driver):
         found = []
         for row in parse_stat(reply[start:]):
             key = (row["pxname"], row["svname"])
+            if key[1] == "BACKEND":
+                self._balance[key[0]] = row.get("algo", "")
             if key in states and (not self.backends or key[0] in self.backends):
                 found.append(self._member(key, states[key], row))
         self._check_backends({backend for backend, dummy in states})
@@ -164,8 +170,14 @@ class HAProxy(Driver):
         """Set the health to ``stopping``: for a drained server that changes nothing until the next check that passes makes it running again."""
         self.socket.order([f"set server {ref.backend}/{ref.name} health stopping" for ref in refs])
 
+    def weight_range(self, backend: str) -> tuple[int, int] | None:
+        return None if self._balance.get(backend) in UNWEIGHTED else self.weights
+
     def set_weight(self, ref: MemberRef, weight: int) -> None:
-        self.socket.order([f"set server {ref.backend}/{ref.name} weight {weight}"])
+        self.set_weights({ref: weight})
+
+    def set_weights(self, weights: t.Mapping[MemberRef, int]) -> None:
+        self.socket.order([f"set server {ref.backend}/{ref.name} weight {weight}" for ref, weight in weights.items()])
 
     def shutdown_sessions(self, ref: MemberRef) -> None:
         self.socket.order([f"shutdown sessions server {ref.backend}/{ref.name}"])

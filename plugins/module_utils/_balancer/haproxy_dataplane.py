@@ -42,6 +42,7 @@ class HAProxyDataPlane(Driver):
     name = "haproxy_dataplane"
     needs: t.ClassVar[dict[str, str]] = {"url": "the address of the Data Plane API, such as http://127.0.0.1:5555"}
     proves = True
+    weights = (1, 256)
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:

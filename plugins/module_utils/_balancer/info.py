@@ -6,19 +6,21 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Member
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import Records
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import SPLITS, Records
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import open_drivers
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 ARGUMENT_SPEC: dict[str, t.Any] = {**options.SPEC, "balancers": {"type": "list", "elements": "dict", "default": []}}
 
 
-def describe(member: Member, record: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+def describe(member: Member, record: t.Mapping[str, t.Any] | None, split: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     """Return *member* as data. ``operator`` means: out of service, and not by anybody who left a record, or further than the record says."""
+    before = [one["prior_weight"] for one in (split, record) if one and one.get("prior_weight") and (one is split or one.get("ramp"))]
     escalated = member.admin == "maint" and bool(record) and (record or {}).get("state") == "drain"
     return {
         "name": member.ref.name,
@@ -33,6 +35,9 @@ def describe(member: Member, record: t.Mapping[str, t.Any] | None) -> dict[str, 
         "queued": member.queued,
         "total": member.total,
         "drained_by": record.get("owner") if record else None,
+        "ramping": bool(record and record.get("ramp")),
+        "split_by": split.get("owner") if split else None,
+        "weight_before": before[0] if before else None,
         "backup": member.backup,
         "operator": member.admin != "ready" and (not record or escalated),
     }
@@ -42,21 +47,26 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     """Read pools and members of the balancers on this machine. Changes nothing."""
     if params["balancers"]:
         raise SeamlessError("balancers works in a task only: run the module on each balancer's machine.")
-    records = Records(params["state_dir"])
+    records, splits = Records(params["state_dir"]), Records(os.path.join(params["state_dir"], SPLITS))
     pools: dict[tuple[str, str], list[dict[str, t.Any]]] = {}
     serving: dict[tuple[str, str], int] = {}
+    weights: dict[tuple[str, str], t.Sequence[int] | None] = {}
     hints: list[str] = []
     for driver in open_drivers(params):
         members = driver.members()
         hints += driver.hints(members)
         for member in members:
             key = (member.ref.balancer, member.ref.backend)
-            pools.setdefault(key, []).append(describe(member, records.get(member.ref)))
+            pools.setdefault(key, []).append(describe(member, records.get(member.ref), splits.get(member.ref)))
+            weights[key] = driver.weight_range(member.ref.backend)
             serving[key] = serving.get(key, 0) + (member.serving and not member.backup)
     return {
         "changed": False,
         "pools": [
-            {"balancer": key[0], "backend": key[1], "members": members, "up": serving[key], "total": sum(not member["backup"] for member in members)}
+            {
+                "balancer": key[0], "backend": key[1], "members": members, "up": serving[key], "total": sum(not member["backup"] for member in members),
+                "weights": weights[key],
+            }
             for key, members in pools.items()
         ],
         "hints": hints,

@@ -30,6 +30,7 @@ class Linode(CloudDriver):
     name = "linode"
     needs: t.ClassVar[dict[str, str]] = {"token": TOKEN, "backend": "labels or ids of NodeBalancers, with or without a port, as in shop:443"}
     maintains = True
+    weights = (1, 255)
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options, ramp
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.exchange import Exchange
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.pools import floor_of
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.rotation import Rotation
@@ -27,6 +27,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "balancers": {"type": "list", "elements": "dict", "default": []},
     "state": {"type": "str", "choices": ["enabled", "drained", "maintenance"], "default": "enabled"},
     "weight": {"type": "int"},
+    "weight_ramp": {"type": "dict", "options": ramp.SPEC},
     "wait": {"type": "bool", "default": True},
     "drain_timeout": {"type": "float", "default": 30},
     "on_timeout": {"type": "str", "choices": ["fail", "maintenance", "shutdown_sessions", "continue"], "default": "fail"},
@@ -54,6 +55,8 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     if not params["members"]:
         raise SeamlessError("members is not set: name the servers to bring to a state, or balancers, each with its member.")
     floor_of(params["min_available"], 1)
+    if ramp.read(params["weight_ramp"]) and (params["state"] != "enabled" or params["instead_of"] or not params["wait"]):
+        raise SeamlessError("weight_ramp is set: it goes with state: enabled and wait: true, and without instead_of.")
     wanted = WANTED[params["state"]]
     if params["instead_of"]:
         return _exchange(params, check_mode)

@@ -79,12 +79,18 @@ def rewrite(text: str, servers: t.Mapping[Server, t.Sequence[str]]) -> str:
     return "".join(lines)
 
 
+def _weighed(server: Server, weight: int) -> list[str]:
+    """Return the words of *server* with another weight. That of a server without the word is 1."""
+    return [word for word in server.words if not word.startswith("weight=")] + ([f"weight={weight}"] if weight != 1 else [])
+
+
 class Nginx(Driver):
     """nginx by a file with its upstreams, and a reload. It counts nothing: what is under way is over when the old workers are gone."""
 
     name = "nginx"
     needs: t.ClassVar[dict[str, str]] = {"path": "the file with the upstreams that it may change, such as /etc/nginx/conf.d/upstreams.conf"}
     checks_while_drained = False
+    weights = (1, 65535)
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
@@ -138,9 +144,13 @@ class Nginx(Driver):
         self._change(states, lambda ref, server: [word for word in server.words if word not in _OURS] + words[states[ref]])
 
     def set_weight(self, ref: MemberRef, weight: int) -> None:
-        if weight < 1:
-            raise SeamlessError(f"weight is {weight}: nginx takes 1 and above. Use state: drained to send nothing.")
-        self._change([ref], lambda dummy, server: [word for word in server.words if not word.startswith("weight=")] + [f"weight={weight}"])
+        self.set_weights({ref: weight})
+
+    def set_weights(self, weights: t.Mapping[MemberRef, int]) -> None:
+        for weight in weights.values():
+            if weight < 1:
+                raise SeamlessError(f"weight is {weight}: nginx takes 1 and above. Use state: drained to send nothing.")
+        self._change(weights, lambda ref, server: _weighed(server, weights[ref]))
 
     def _change(self, refs: t.Collection[MemberRef], words: t.Callable[[MemberRef, Server], t.Sequence[str]]) -> None:
         """Write the file, have nginx test it and take it over; where either fails, everything is as before."""

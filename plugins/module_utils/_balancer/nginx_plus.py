@@ -49,6 +49,7 @@ class NginxPlus(Driver):
     name = "nginx_plus"
     needs: t.ClassVar[dict[str, str]] = {"url": "the location that has the directive api, such as http://127.0.0.1:8080/api"}
     checks_while_drained = False
+    weights = (1, 65535)
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:

@@ -55,15 +55,16 @@ def floor_of(amount: str, total: int) -> int:
     return -(-int(number) * total // 100) if text.endswith("%") else int(number)
 
 
-def check_floor(members: t.Sequence[Member], leaving: t.Collection[MemberRef], amount: str) -> None:
+def check_floor(members: t.Sequence[Member], leaving: t.Collection[MemberRef], amount: str, ramping: t.Collection[str] = ()) -> None:
     """Refuse to take out *leaving* where a pool would fall below its floor. Members that don't serve now cost nothing, and backup
-    servers are no capacity: they get no requests while another one is up."""
+    servers are no capacity: they get no requests while another one is up. Nor are those *ramping*, by the keys of their references:
+    what they get is a part of their share."""
     pools: dict[tuple[str, str], list[Member]] = {}
     for member in members:
         if not member.backup:
             pools.setdefault((member.ref.balancer, member.ref.backend), []).append(member)
     for (balancer, backend), pool in pools.items():
-        serving = [member for member in pool if member.serving]
+        serving = [member for member in pool if member.serving and member.ref.key not in ramping]
         going = [member for member in serving if member.ref in leaving]
         floor = floor_of(amount, len(pool))
         if going and len(serving) - len(going) < floor:

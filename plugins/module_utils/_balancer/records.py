@@ -15,6 +15,8 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.module_utils import _files
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import MemberRef
 
+# Below the directory of the records, those of weights that a traffic split has set.
+SPLITS = "splits"
 DEFAULT_DIRECTORY = "/var/lib/seamless-rollout/balancer"
 
 
@@ -30,6 +32,12 @@ class Records:
 
     def get(self, ref: MemberRef) -> dict[str, t.Any] | None:
         return t.cast("dict[str, t.Any] | None", _files.read_json(self._path(ref)))
+
+    def all(self) -> list[dict[str, t.Any]]:
+        """Return every record, those of members that are not there any more included. What drivers keep in the directory is none."""
+        names = sorted(os.listdir(self.directory)) if os.path.isdir(self.directory) else []
+        found = [_files.read_json(os.path.join(self.directory, name)) for name in names if name.endswith(".json") and not name.startswith(".")]
+        return [record for record in found if isinstance(record, dict) and {"owner", "balancer", "backend", "name"} <= set(record)]
 
     def put(self, ref: MemberRef, record: t.Mapping[str, t.Any]) -> None:
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

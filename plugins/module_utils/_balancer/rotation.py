@@ -10,7 +10,7 @@ import contextlib
 import time
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer import asking, pools, quiet
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import asking, pools, quiet, ramp
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, gone
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import Records
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import open_drivers
@@ -82,6 +82,7 @@ class Rotation:
             except SeamlessError:
                 self._forget_untouched(fresh)
                 raise
+            self._level([target for target in self.targets if target.ramping])
         if self.params["wait"]:
             self.wait_quiet(admin)
 
@@ -89,7 +90,7 @@ class Rotation:
         """Refuse members that are somebody else's, and any step below the floor."""
         self.claim(self.targets, admin)
         if all(target.driver.knows_pools for target in self.targets):
-            pools.check_floor(self.everyone, {target.member.ref for target in self.targets}, self.params["min_available"])
+            pools.check_floor(self.everyone, {target.member.ref for target in self.targets}, self.params["min_available"], self.ramping())
 
     def claim(self, targets: t.Sequence[Target], admin: str) -> None:
         """Refuse members that are somebody else's, and say of the others whether they change."""
@@ -105,10 +106,10 @@ class Rotation:
                 if not self.params["force"]:
                     at = (target.record or {}).get("at")
                     raise SeamlessError(f"{target.member.ref} was taken out by {owner} ({at}): it was left alone.", operator=True)
-                target.record = None
+                target.record = {**t.cast("dict[str, t.Any]", target.record), "owner": self.params["owner"]} if target.ramping else None
             if target.escalated:
                 self.warnings.append(f"{target.member.ref} was put into maintenance by somebody else after {owner} had drained it")
-            if target.record and target.before == "ready":
+            if target.record and target.before == "ready" and not target.ramping:
                 self._lost(target)
             target.changed = target.before == "ready" or (admin == "maint" and target.before != "maint")
 
@@ -137,6 +138,37 @@ class Rotation:
                 if target.member.admin == "ready":
                     self.records.remove(target.member.ref)
 
+    def ramping(self) -> set[str]:
+        """Return the keys of the members whose weight is on its way up, whoever put them back."""
+        return {f"{one['balancer']}|{one['backend']}|{one['name']}" for one in self.records.all() if one.get("ramp")}
+
+    def weigh(self, weights: t.Mapping[Target, int]) -> None:
+        """Set weights, on one balancer after the other, and see that each has taken them."""
+        for driver in self.drivers:
+            mine = {target.member.ref: weight for target, weight in weights.items() if target.driver is driver}
+            if mine:
+                driver.set_weights(mine)
+                if self.params["persist_state"]:
+                    driver.persist(self.params["persist_state"])
+        self.refresh()
+        for target, weight in weights.items():
+            if target.member.weight != weight:
+                raise SeamlessError(
+                    f"{target.member.ref} has the weight {target.member.weight} right after it was set to {weight}: something else sets it, too, such "
+                    "as an agent check.",
+                    **self.details(),
+                )
+
+    def _level(self, targets: t.Sequence[Target]) -> None:
+        """Give members whose ramp was interrupted the weight that they had before it, while their record still says so."""
+        for target in targets:
+            self.warnings.append(f"{target.member.ref} was left with the weight {target.member.weight} of {target.full_weight} by a ramp that was interrupted")
+        self.weigh({target: t.cast(int, target.full_weight) for target in targets if target.member.admin == "ready" or target.driver.keeps_weight})
+        for target in targets:
+            record = t.cast("dict[str, t.Any]", target.record)
+            record.pop("ramp")
+            self.records.put(target.member.ref, record)
+
     def _set(self, targets: t.Sequence[Target], state: str) -> None:
         """Set on every balancer and pool first; waiting comes afterwards."""
         for driver in self.drivers:
@@ -147,7 +179,7 @@ class Rotation:
             driver.set_states([target.order(state) for target in mine])
             for target in mine:
                 target.at = time.time()
-                if state == "ready":
+                if state == "ready" and not target.ramping:
                     self.records.remove(target.member.ref)
             if mine and self.params["persist_state"]:
                 driver.persist(self.params["persist_state"])
@@ -209,20 +241,24 @@ class Rotation:
         self.read()
         for target in self.targets:
             self.may_return(target)
-            if self._ours(target) and target.before == "ready":
+            if self._ours(target) and target.before == "ready" and not target.ramping:
                 self._lost(target)
-            target.changed = target.before != "ready"
+            target.changed = target.before != "ready" or (self._ours(target) and target.ramping)
+        climb = ramp.Climb.of(self)
         if self.check_mode:
             return
         started = time.monotonic()
         deadline = started + self.params["enable_timeout"]
-        pending = [target for target in self.targets if target.changed]
+        pending = [target for target in self.targets if target.before != "ready"]
+        self._level([target for target in self.targets if target.ramping and self._ours(target) and target not in climb.targets])
         self.prove(pending, deadline)
         for target in pending:
             self.may_return(target)
+        climb.begin()
         self._set(pending, "ready")
         for target in filter(self._ours, self.targets):
-            self.records.remove(target.member.ref)
+            if not target.ramping:
+                self.records.remove(target.member.ref)
         if self.params["wait"]:
             try:
                 self.wait_until(lambda target: target.member.serving, self.targets, deadline, "it was enabled but is not up")
@@ -234,6 +270,7 @@ class Rotation:
                 time.sleep(self.params["settle_seconds"])
         for target in self.targets:
             target.seconds = round(time.monotonic() - started, 3)
+        climb.go()
 
     def _take_back(self, targets: t.Sequence[Target]) -> None:
         """Take out again what could be checked only when it was in: by now it is known to be dead."""
@@ -303,13 +340,11 @@ class Rotation:
             time.sleep(self.params["poll_interval"])
 
     def set_weights(self) -> bool:
-        changed = False
-        for target in self.targets:
-            if self.params["weight"] is not None and target.member.weight != self.params["weight"]:
-                changed = True
-                if not self.check_mode:
-                    target.driver.set_weight(target.member.ref, self.params["weight"])
-        return changed
+        weight = self.params["weight"]
+        wrong = [target for target in self.targets if weight is not None and target.member.weight != weight]
+        if not self.check_mode:
+            self.weigh(dict.fromkeys(wrong, weight))
+        return bool(wrong)
 
     def details(self) -> dict[str, t.Any]:
         return {"members": [describe(target) for target in self.targets], "warnings": self.warnings, "drain_lost": self.drain_lost}

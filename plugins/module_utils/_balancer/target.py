@@ -22,9 +22,23 @@ class Target:
         self.changed = False
         self.at: float | None = None
         self.seconds = 0.0
+        self.begins_with: int | None = None
+        """The weight with which it comes back, where that is not the one that it had."""
 
     def order(self, state: str) -> Change:
-        return Change(self.member.ref, state, (self.record or {}).get("prior_weight"))
+        prior = (self.record or {}).get("prior_weight")
+        return Change(self.member.ref, state, self.begins_with or prior if state == "ready" else prior)
+
+    @property
+    def ramping(self) -> bool:
+        """Whether the member's weight is on its way up, or was when its ramp was interrupted."""
+        return bool((self.record or {}).get("ramp"))
+
+    @property
+    def full_weight(self) -> int | None:
+        """Return the weight that the member has when nothing has lowered it."""
+        prior = (self.record or {}).get("prior_weight")
+        return prior if prior else self.member.weight
 
     @property
     def escalated(self) -> bool:
@@ -42,6 +56,7 @@ def describe(target: Target) -> dict[str, t.Any]:
         "admin_before": target.before,
         "admin": member.admin,
         "health": member.health,
+        "weight": member.weight,
         "sessions": member.sessions,
         "changed": target.changed,
         "at": target.at,

@@ -32,6 +32,8 @@ class Traefik(Driver):
     }
     maintains = False
     counts_sessions = False
+    weights = (1, 65535)
+    keeps_weight = False
 
     @classmethod
     def open(cls, params: t.Mapping[str, t.Any]) -> list[Driver]:
@@ -83,9 +85,13 @@ class Traefik(Driver):
         self._change({one.ref: 0 if one.state != "ready" else one.weight or 1 for one in changes})
 
     def set_weight(self, ref: MemberRef, weight: int) -> None:
-        if weight < 1:
-            raise SeamlessError(f"weight is {weight}: use 1 and above, and state: drained to send nothing.")
-        self._change({ref: weight})
+        self.set_weights({ref: weight})
+
+    def set_weights(self, weights: t.Mapping[MemberRef, int]) -> None:
+        for weight in weights.values():
+            if weight < 1:
+                raise SeamlessError(f"weight is {weight}: use 1 and above, and state: drained to send nothing.")
+        self._change(weights)
 
     def _change(self, weights: t.Mapping[MemberRef, int]) -> None:
         if not weights:

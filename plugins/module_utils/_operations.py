@@ -27,6 +27,7 @@ OPERATIONS = {
     "release_stage": "_release.stage",
     "release_switch": "_release.switch",
     "rollout_lock": "_release.lock",
+    "traffic_split": "_balancer.traffic_split",
 }
 
 # Packages that only some machines need, each with those that come with it.

@@ -51,7 +51,7 @@ pools:
   description:
     - Pools, each with C(balancer), C(backend), C(up), C(total), C(weights) (the least and the most that a weight can be, null where there are none) and
       C(members).
-    - 'Of each member, among others: C(weight); C(weight_before), the weight that it gets back, while a ramp or a traffic split has set another one;
+    - 'Of each member, among others: C(weight); C(weight_before), the weight that it gets back, while a ramp, a traffic split or a drain has set another one;
       C(ramping), whether it is on its way up; C(split_by), whose traffic split it is part of.'
   returned: success
   type: list

@@ -22,7 +22,7 @@ _ROLLOUTS = 5
 
 
 class History(t.NamedTuple):
-    """What earlier rollouts took: *seconds* a host without its bake, and *around* the hosts for planning, staging and the end."""
+    """What earlier rollouts took: *seconds* a host without its bake and the steps of its weight, and *around* the hosts for planning, staging and the end."""
 
     rollouts: int
     seconds: float
@@ -52,7 +52,8 @@ def _medians(connection: sqlite3.Connection, mode: str) -> History | None:
         (mode, 4 * _ROLLOUTS),
     )
     for rollout in rows:
-        bakes = {host: float(entry.get("bake_seconds") or 0) for host, entry in (json.loads(rollout["plan"]).get("hosts") or {}).items()}
+        planned = json.loads(rollout["plan"]).get("hosts") or {}
+        bakes = {host: float(entry.get("bake_seconds") or 0) + float(entry.get("ramp_seconds") or 0) for host, entry in planned.items()}
         begun: dict[str, float] = {}
         ended: dict[str, float] = {}
         for event in connection.execute(

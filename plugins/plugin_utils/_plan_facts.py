@@ -54,6 +54,7 @@ def fill(
         if state == "skipped" and settings.mode == "release" and record.get("state") != "good":
             # It has the release from a rollout that never came to a good end: an undo takes it back with the others.
             state = "done"
+        ramp = facts["traits"][host]["weight_ramp"] if rotations[host].calls else None
         facts["hosts"][host] = {
             "from": way_back,
             "no_way_back": _floors.no_way_back(survey, way_back, facts["floor"]),
@@ -70,6 +71,8 @@ def fill(
             "allowed": plan.allowed.get(host, plan.max_unavailable),
             "slots": plan.slots.get(host, plan.max_unavailable),
             "bake_seconds": bakes[host],
+            "weight_ramp": ramp,
+            "ramp_seconds": ramp["interval"] * len(ramp["steps"]) if ramp else 0.0,
             "steps": _steps(variables, host, settings, rotations[host], bakes[host]),
             "releases": [
                 {"id": item.get("id"), "digest": item.get("digest"), "state": item.get("state")}
@@ -91,7 +94,7 @@ def fill(
     facts["stages"] = plan.stages
     facts["order"] = plan.order
     facts["max_parallel"] = plan.max_parallel
-    facts["estimate"] = _estimate(facts, settings, plan, bakes)
+    facts["estimate"] = _estimate(facts, settings, plan, {host: seconds + facts["hosts"][host]["ramp_seconds"] for host, seconds in bakes.items()})
     facts["max_unavailable"] = plan.max_unavailable
     facts["on_failure"] = _on_failure(settings, facts, plan)
     if dry:
@@ -133,11 +136,11 @@ def _steps(variables: HostVariables, host: str, settings: Settings, rotation: pr
     )
 
 
-def _estimate(facts: Facts, settings: Settings, plan: Plan, bakes: t.Mapping[str, float]) -> dict[str, t.Any] | None:
+def _estimate(facts: Facts, settings: Settings, plan: Plan, watched: t.Mapping[str, float]) -> dict[str, t.Any] | None:
     history = read_history(facts["state_dir"], facts["mode"])
     if history is None:
         return None
-    seconds = estimate(plan, seconds=history.seconds, bake=bakes, pace=settings.pace)
+    seconds = estimate(plan, seconds=history.seconds, bake=watched, pace=settings.pace)
     return {"seconds": round(seconds + history.around, 1), "host_seconds": round(history.seconds, 1), "rollouts": history.rollouts}
 
 

@@ -57,7 +57,7 @@ def plan_text(facts: Facts, plan: Plan, settings: Settings, *, dry: bool) -> str
         lines.append(f"  out of service now: {', '.join(plan.unavailable)}")
     if settings.pace == "window" and plan.batches:
         lines.append(f"  pace: window, the next host starts when one is finished, {len(plan.stages)} stages after one another")
-    lines += _bake_lines(facts, plan)
+    lines += _ramp_lines(facts, plan) + _bake_lines(facts, plan)
     if plan.batches:
         lines.append(f"  estimated time: {_estimated(facts['estimate'])}")
     lines += _gate_lines(facts)
@@ -93,6 +93,17 @@ def _limits(facts: Facts, plan: Plan) -> str:
     return f"at most {plan.max_unavailable} of {total} {what} out of service at once"
 
 
+def _ramp_lines(facts: Facts, plan: Plan) -> list[str]:
+    ramps: dict[str, list[str]] = {}
+    for name in plan.order:
+        ramp = facts["hosts"][name]["weight_ramp"]
+        if ramp:
+            words = f"{', '.join(str(step) for step in ramp['steps'])} %, then as before ({duration(facts['hosts'][name]['ramp_seconds'])} more a host)"
+            ramps.setdefault(words, []).append(name)
+    of = {words: "" if len(names) == len(plan.order) else f" of {', '.join(names)}" for words, names in ramps.items()}
+    return [f"  weight{of[words]} after the enable: {words}" for words in ramps]
+
+
 def _bake_lines(facts: Facts, plan: Plan) -> list[str]:
     seconds = [number for number, dummy in itertools.groupby(facts["hosts"][name]["bake_seconds"] for name in plan.order)]
     return [f"  watched in rotation: {', then '.join(duration(number) for number in seconds)}"] if any(seconds) else []
@@ -118,7 +129,7 @@ def _gate_lines(facts: Facts) -> list[str]:
 
 def plan_public(facts: Facts, plan: Plan) -> dict[str, t.Any]:
     """Return the plan as data, for machines."""
-    keys = ("from", "no_way_back", "current", "target", "state", "detail", "zone", "tier", "weight", "late", "step", "cap", "bake_seconds")
+    keys = ("from", "no_way_back", "current", "target", "state", "detail", "zone", "tier", "weight", "late", "step", "cap", "bake_seconds", "ramp_seconds")
     return {
         "id": facts["id"],
         "app": facts["app"],

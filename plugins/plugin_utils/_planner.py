@@ -196,6 +196,8 @@ class Planner:
                 min_available=settings.min_available,
                 findings=findings,
                 most=most[facts["traits"][host]["tier"]],
+                split_stays=settings.mode in ("rollback", "recover", "preview"),
+                weight_ramp=None if settings.mode == "preview" else facts["traits"][host]["weight_ramp"],
             )
             rotations[host] = rotation
             if survey is not None and settings.mode in ("release", "rollback", "promote", "recover") and not values.get("rollout_hooks"):

@@ -13,6 +13,7 @@ import difflib
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import ramp as _ramp
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import find_driver
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import USABLE_STATES
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import budget
@@ -61,6 +62,7 @@ def secrets_for(call: t.Mapping[str, t.Any], balancers: t.Sequence[t.Mapping[str
     return {}
 
 
+RESTORE = "playbook seamless.rollout.traffic_split with -e traffic_split_state=restored"
 TELLING = ("driver", "socket", "url", "path", "backend")
 
 
@@ -132,7 +134,8 @@ def several_servers(found: t.Sequence[tuple[t.Mapping[str, t.Any], t.Mapping[str
 
 
 def is_serving(entry: t.Mapping[str, t.Any]) -> bool:
-    return bool(entry["admin"] == "ready" and entry["health"] in ("up", "nocheck"))
+    """Say whether a member takes its full share of requests: one whose weight is on its way up does not."""
+    return bool(entry["admin"] == "ready" and entry["health"] in ("up", "nocheck") and not entry.get("ramping"))
 
 
 @dataclasses.dataclass
@@ -160,12 +163,17 @@ def judge_rotation(
     min_available: t.Any,
     findings: Findings,
     most: int | None = None,
+    weight_ramp: t.Mapping[str, t.Any] | None = None,
+    split_stays: bool = False,
 ) -> InRotation:
     """Find *host* in its pools, say which balancer calls it needs, and whether it serves now.
 
     A member that an operator took out stays out: it gets no calls. The floor of each pool comes with the call. A balancer counts
-    members: where hosts have weights, *most* says how many of them the budget lets go at once.
+    members: where hosts have weights, *most* says how many of them the budget lets go at once. With *weight_ramp*, the weight of each
+    member must be one that can be raised in steps. A traffic split would send its requests to the few hosts that have a share: it is refused
+    unless *split_stays*.
     """
+    ramp = _ramp.read(weight_ramp)
     kept: list[dict[str, t.Any]] = []
     states: list[bool] = []
     pools: dict[str, bool] = {}
@@ -201,6 +209,18 @@ def judge_rotation(
                 f"{host} was taken out on {call['delegate']} by someone else ({operator[0]['admin']}): it is updated and stays out."
             )
             continue
+        splits = list(dict.fromkeys(entry["split_by"] for dummy, entry in found if entry.get("split_by")))
+        if splits and split_stays:
+            findings.notes.append(f"the traffic split of {splits[0]} stays in force on {call['delegate']}: restore it afterwards ({RESTORE}).")
+        elif splits:
+            findings.problems.append(
+                f"{host} is part of a traffic split of {splits[0]} on {call['delegate']}, so its weight says nothing of what it can bear: give the weights "
+                f"back first ({RESTORE})."
+            )
+        for pool, entry in found if ramp else []:
+            why = _ramp.problem(t.cast(_ramp.Ramp, ramp), entry.get("weight_before") or entry.get("weight"), pool.get("weights"), "rollout_weight_ramp")
+            if why:
+                findings.problems.append(f"rollout_weight_ramp is set, and {host} can't follow it in {pool['backend']} on {call['delegate']}: {why}.")
         ours = ours or any(entry.get("drained_by") == app for dummy, entry in found)
         states.extend(is_serving(entry) for dummy, entry in found)
         servers = [[pool["backend"], entry["name"]] for pool, entry in found]

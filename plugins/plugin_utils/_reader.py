@@ -76,6 +76,7 @@ DEFAULTS: dict[str, t.Any] = {
     "update_tasks": None,
     "watch": False,
     "weight": 1,
+    "weight_ramp": {},
     "windows": [],
     "zone_min_available": None,
     "zones": [],

@@ -15,6 +15,7 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _health
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import ramp as _ramp
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import find_driver, missing
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release.lock import POLICIES
@@ -79,6 +80,7 @@ class Settings:
     auto_promote: bool
     progress_deadline: float
     lock_ttl: int
+    weight_ramp: dict[str, t.Any] | None
 
 
 def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
@@ -173,6 +175,7 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
         auto_promote=reader.boolean("auto_promote"),
         progress_deadline=reader.seconds("progress_deadline"),
         lock_ttl=reader.integer("lock_ttl", 10) or 3600,
+        weight_ramp=None if out_of_rotation else _weight_ramp(reader),
         windows=reader.get("windows"),
         blockers=reader.get("blockers"),
         override=reader.text("override", "the reason, for example \"INC-42: the fix for the outage\""),
@@ -214,6 +217,16 @@ def _check_bake_health(reader: Reader) -> None:
         reader.errors.append(f"rollout_bake_health: {exc}")
 
 
+def _weight_ramp(reader: Reader) -> dict[str, t.Any] | None:
+    """Return the ramp that a host climbs after it was enabled, as :func:`_ramp.read` understands it."""
+    try:
+        ramp = _ramp.read(reader.get("weight_ramp"), "rollout_weight_ramp")
+    except SeamlessError as exc:
+        reader.errors.append(str(exc))
+        return None
+    return ramp._asdict() if ramp else None
+
+
 def _check_balancers(reader: Reader) -> None:
     health = reader.get("health")
     urls = [probe.get("url") for probe in health if isinstance(probe, dict)] if isinstance(health, list) else []
@@ -222,6 +235,11 @@ def _check_balancers(reader: Reader) -> None:
         driver = str(balancer.get("driver", ""))
         try:
             lacking = missing(find_driver(driver), balancer)
+            if reader.get("weight_ramp") and find_driver(driver).weights is None:
+                reader.errors.append(
+                    f"rollout_weight_ramp is set, and the driver {driver} of {name} knows no weights: leave it out, or have the balancer itself start "
+                    "slowly, as slowstart of HAProxy does."
+                )
         except SeamlessError as exc:
             reader.errors.append(f"{name}.{exc}")
             lacking = {}

@@ -54,8 +54,10 @@ def _standing(host: str, balancers: t.Sequence[t.Mapping[str, t.Any]], address: 
     for answer in balancers:
         machine = str((answer.get("item") or {}).get("delegate"))
         for pool, member in find_member(answer, host, address):
-            by = f" by {member['drained_by']}" if member.get("drained_by") else ""
-            found[f"{machine}/{pool['backend']}"] = f"{member['health']}, {member['admin']}{by}"
+            by = f" by {member['drained_by']}" if member.get("drained_by") and not member.get("ramping") else ""
+            before = member.get("weight_before")
+            weight = f", weight {member['weight']} instead of {before}" if before and before != member["weight"] and member["admin"] == "ready" else ""
+            found[f"{machine}/{pool['backend']}"] = f"{member['health']}, {member['admin']}{by}{weight}"
     return found
 
 

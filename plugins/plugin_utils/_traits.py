@@ -26,7 +26,10 @@ def host_traits(settings: Settings, zone: t.Any) -> Traits:
     """Return what *settings*, as one host has them, and its variable ``zone`` say of it. Raises SeamlessError for a zone that is no name."""
     if zone is not None and (isinstance(zone, bool) or not isinstance(zone, (str, int))):
         raise SeamlessError(f"zone is {zone!r}: use a name such as a, or no such variable.")
-    return {"zone": "" if zone is None else str(zone), "weight": settings.weight, "late": settings.late, "bake_seconds": settings.bake_seconds, "tier": ""}
+    return {
+        "zone": "" if zone is None else str(zone), "weight": settings.weight, "late": settings.late, "bake_seconds": settings.bake_seconds, "tier": "",
+        "weight_ramp": settings.weight_ramp,
+    }
 
 
 def sort_into_tiers(traits: t.Mapping[str, Traits], tiers: t.Sequence[str], groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:

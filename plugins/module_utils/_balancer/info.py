@@ -20,7 +20,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {**options.SPEC, "balancers": {"type": "list",
 
 def describe(member: Member, record: t.Mapping[str, t.Any] | None, split: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     """Return *member* as data. ``operator`` means: out of service, and not by anybody who left a record, or further than the record says."""
-    before = [one["prior_weight"] for one in (split, record) if one and one.get("prior_weight") and (one is split or one.get("ramp"))]
+    lowered = (split, record if record and (record.get("ramp") or not member.weight) else None)
+    before = [one["prior_weight"] for one in lowered if one and one.get("prior_weight")]
     escalated = member.admin == "maint" and bool(record) and (record or {}).get("state") == "drain"
     return {
         "name": member.ref.name,

@@ -14,7 +14,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer.pools i
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.rotation import Rotation
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
-_MEMBERS: dict[str, t.Any] = {
+MEMBERS: dict[str, t.Any] = {
     "type": "list",
     "elements": "dict",
     "default": [],
@@ -22,8 +22,8 @@ _MEMBERS: dict[str, t.Any] = {
 }
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **options.SPEC,
-    "members": _MEMBERS,
-    "instead_of": _MEMBERS,
+    "members": MEMBERS,
+    "instead_of": MEMBERS,
     "balancers": {"type": "list", "elements": "dict", "default": []},
     "state": {"type": "str", "choices": ["enabled", "drained", "maintenance"], "default": "enabled"},
     "weight": {"type": "int"},

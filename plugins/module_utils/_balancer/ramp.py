@@ -37,29 +37,29 @@ class Ramp(t.NamedTuple):
         return self.interval * len(self.steps)
 
 
-def read(value: t.Any) -> Ramp | None:
-    """Return the ramp that ``weight_ramp`` describes, None for none. Raises SeamlessError for one that can't be climbed."""
+def read(value: t.Any, name: str = "weight_ramp") -> Ramp | None:
+    """Return the ramp that *value*, of the option *name*, describes, None for none. Raises SeamlessError for one that can't be climbed."""
     if not value:
         return None
     want = "use rising percentages and seconds, such as {steps: [10, 25, 50], interval: 10}."
     if not isinstance(value, dict) or set(value) - set(SPEC) or not isinstance(value.get("steps"), list) or not value["steps"]:
-        raise SeamlessError(f"weight_ramp is {value!r}: {want}")
+        raise SeamlessError(f"{name} is {value!r}: {want}")
     try:
         steps = [int(str(step).rstrip("%")) for step in value["steps"]]
         interval = float(value.get("interval", SPEC["interval"]["default"]))
     except (TypeError, ValueError) as exc:
-        raise SeamlessError(f"weight_ramp is {value!r}: {want}") from exc
+        raise SeamlessError(f"{name} is {value!r}: {want}") from exc
     if steps != sorted(set(steps)) or not steps[0] >= 1 or steps[-1] > 99:
-        raise SeamlessError(f"weight_ramp.steps is {value['steps']!r}: use rising percentages from 1 to 99, such as [10, 25, 50]; 100 follows by itself.")
+        raise SeamlessError(f"{name}.steps is {value['steps']!r}: use rising percentages from 1 to 99, such as [10, 25, 50]; 100 follows by itself.")
     if not interval > 0 or interval * len(steps) > _LONGEST:
-        raise SeamlessError(f"weight_ramp.interval is {value['interval']!r}: use the seconds of a step, more than 0 and less than a day in all.")
+        raise SeamlessError(f"{name}.interval is {value['interval']!r}: use the seconds of a step, more than 0 and less than a day in all.")
     return Ramp(steps, interval)
 
 
-def problem(ramp: Ramp, weight: int | None, limits: t.Sequence[int] | None) -> str | None:
+def problem(ramp: Ramp, weight: int | None, limits: t.Sequence[int] | None, name: str = "weight_ramp") -> str | None:
     """Say why a member of *weight* can't climb *ramp* on a balancer whose weights have the *limits* (least, most), or return None."""
     if limits is None:
-        return "its balancer has no weights that can be set: leave weight_ramp out, or have the balancer do it, as slowstart of HAProxy does"
+        return f"its balancer has no weights that can be set: leave {name} out, or have the balancer do it, as slowstart of HAProxy does"
     if not weight:
         return "it has no weight: give it one, so that there is something to climb to"
     if weight * ramp.steps[0] < 100 * limits[0]:

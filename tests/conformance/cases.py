@@ -14,9 +14,11 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
-from conformance.clients import ORDINARY, STICKY, Crowd, WebSocket
+from conformance.clients import BUSY, ORDINARY, STICKY, Crowd, WebSocket
 from conformance.subject import FRONT, NAMES, Subject
 
+# What a driver without weights can't be asked, for the same reason as the case "weight".
+WEIGHTED = ("weight in steps", "traffic split")
 Case = t.Callable[[Subject], t.Optional[str]]
 CASES: dict[str, Case] = {}
 
@@ -131,6 +133,66 @@ def weight(subject: Subject) -> None:
     subject.drain("s1")
     subject.enable("s1")
     assert subject.standing("s1")["weight"] == before * 2, "the weight is another one after a drain"
+
+
+@case("weight in steps")
+def weight_in_steps(subject: Subject) -> str:
+    """A member that comes back with a tenth of its weight gets that share of requests and no more, and then its weight."""
+    for name in NAMES:
+        subject.enable(name, weight=20)
+    subject.drain("s1")
+    failures: list[BaseException] = []
+
+    def climb() -> None:
+        try:
+            subject.enable("s1", weight_ramp={"steps": [10], "interval": 5})
+        except SeamlessError as exc:
+            failures.append(exc)
+
+    thread = threading.Thread(target=climb)
+    unasked = subject.count("s1")["total"]
+    with Crowd(FRONT, [BUSY]) as crowd:
+        thread.start()
+        subject.wait(lambda: bool(failures) or subject.count("s1")["total"] > unasked, 15, "for a request to s1")
+        before = [subject.count(name)["total"] for name in NAMES]
+        until = time.monotonic() + 3.5
+        while time.monotonic() < until and sum(subject.count(name)["total"] for name in NAMES) < sum(before) + 2000:
+            time.sleep(0.1)
+        got = [subject.count(name)["total"] - start for name, start in zip(NAMES, before)]
+        low = subject.standing("s1")["weight"]
+        thread.join()
+    assert not failures, failures
+    assert low == 2, f"its weight was {low} on its way up"
+    # Its share is 2 of 42; what chance adds to it or takes from it is less than five sigma but once in a million times.
+    requests, share = sum(got), 2 / 42
+    bound = 5 * (requests * share * (1 - share)) ** 0.5
+    assert requests > 100 and abs(got[0] - requests * share) <= bound, f"s1 got {got[0]} of {requests}, not {requests * share:.0f}"
+    assert set(crowd.errors) <= set(subject.costs), crowd.results
+    assert subject.standing("s1")["weight"] == 20, "its weight did not come back"
+    return f"{100 * got[0] / requests:.1f} % of the requests at {100 * share:.1f} %"
+
+
+@case("traffic split")
+def traffic_split(subject: Subject) -> str:
+    """s1 gets a tenth of the requests, and everything is as before when it is over."""
+    before = [subject.standing(name)["weight"] for name in NAMES]
+    members = [subject.member(name) for name in NAMES]
+    parts = [{"name": "2.0", "share": 10.0, "members": members[:1]}, {"name": "1.0", "share": None, "members": members[1:]}]
+    result = subject.call("traffic_split", parts=parts, **subject.app_only())
+    assert result["changed"] and [pool["parts"][0]["share"] for pool in result["pools"]] == [10.0], result
+    assert not subject.call("traffic_split", parts=parts, **subject.app_only())["changed"]
+    start = [subject.count(name)["total"] for name in NAMES]
+    with Crowd(FRONT, [BUSY]) as crowd:
+        subject.wait(lambda: sum(subject.count(name)["total"] for name in NAMES) >= sum(start) + 2000, 60, "for two thousand requests")
+    got = [subject.count(name)["total"] - first for name, first in zip(NAMES, start)]
+    requests = sum(got)
+    assert set(crowd.errors) <= set(subject.costs), crowd.results
+    assert abs(got[0] - requests * 0.1) <= 5 * (requests * 0.1 * 0.9) ** 0.5, f"s1 got {got[0]} of {requests}"
+    subject.drain("s3")
+    subject.call("traffic_split", state="restored", **subject.app_only())
+    subject.enable("s3")
+    assert [subject.standing(name)["weight"] for name in NAMES] == before, "the weights are other ones than before"
+    return f"{100 * got[0] / requests:.1f} % of the requests at 10 %"
 
 
 @case("operator's maintenance")

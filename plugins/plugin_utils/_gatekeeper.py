@@ -17,6 +17,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers,
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _window as window
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
+from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import RESTORE, SPLITTING
 
 # How often whoever waits looks again, the balancers are read, blockers are asked, and one host is asked for orders of another controller.
 LOOK, READ, ASK, LISTEN, LISTEN_PAUSED = 0.2, 1.0, 15.0, 30.0, 3.0
@@ -35,6 +36,10 @@ class Reach(t.Protocol):
 
     def unavailable(self) -> set[str]:
         """Return the hosts that some balancer sends nothing to now. Raises SeamlessError when a balancer gives no answer."""
+
+    @property
+    def split_by(self) -> str:
+        """Return whose traffic split the last answers told of, an empty string for none."""
 
     def keep_locks(self, hosts: t.Sequence[str]) -> list[dict[str, t.Any]]:
         """Renew the locks of *hosts* and return those that are ours, with the orders that others left in them."""
@@ -175,10 +180,13 @@ class Gatekeeper:
             self.conductor.halt(f"no host could start for {deadline:g} s (rollout_progress_deadline): {why}", undo=False)
         return since
 
-    def _out_now(self, rows: Rows) -> set[str]:
+    def _read(self) -> None:
         if self._read_at is None or self.clock() - self._read_at >= READ:
             self._unavailable = self.reach.unavailable()
             self._read_at = self.clock()
+
+    def _out_now(self, rows: Rows) -> set[str]:
+        self._read()
         recorded = {name for name, row in rows.items() if row["drained"] or row["state"] == "unreachable"}
         return self._unavailable | recorded
 
@@ -193,7 +201,15 @@ class Gatekeeper:
             return f"{orders.worded(standing.paused)}; the rollout keeps its lock and waits for resume or abort"
         if not standing.promoted and self._needs_approval(host):
             return "the canary is done; waits for promote (or abort)"
-        return self._forbidden()
+        return self._forbidden() or self._split()
+
+    def _split(self) -> str:
+        """Return what holds back a rollout whose hosts became part of a traffic split, as they may while it waits for an approval."""
+        if self.facts["mode"] not in SPLITTING:
+            self._read()
+            if self.reach.split_by:
+                return f"a traffic split of {self.reach.split_by} is in force: waits until the weights are given back ({RESTORE})"
+        return ""
 
     def _needs_approval(self, host: str) -> bool:
         canary = self.facts.get("canary") or []

@@ -196,7 +196,7 @@ class Planner:
                 min_available=settings.min_available,
                 findings=findings,
                 most=most[facts["traits"][host]["tier"]],
-                split_stays=settings.mode in ("rollback", "recover", "preview"),
+                split_stays=settings.mode in preflight.SPLITTING,
                 weight_ramp=None if settings.mode == "preview" else facts["traits"][host]["weight_ramp"],
             )
             rotations[host] = rotation

@@ -63,6 +63,8 @@ def secrets_for(call: t.Mapping[str, t.Any], balancers: t.Sequence[t.Mapping[str
 
 
 RESTORE = "playbook seamless.rollout.traffic_split with -e traffic_split_state=restored"
+# Modes that go on although a traffic split is in force: those that lead out of trouble, and the one that touches no balancer.
+SPLITTING = ("rollback", "recover", "preview")
 TELLING = ("driver", "socket", "url", "path", "backend")
 
 

@@ -24,6 +24,7 @@ class TaskReach:
 
     def __init__(self, action: LightAction, facts: t.Mapping[str, t.Any], task_vars: dict[str, t.Any]) -> None:
         self._action, self._facts, self._task_vars = action, facts, task_vars
+        self.split_by = ""
 
     def unavailable(self) -> set[str]:
         balancers = list(self._facts["balancers"])
@@ -34,8 +35,19 @@ class TaskReach:
         for call, answer in zip(balancers, answers):
             if answer.get("failed"):
                 raise SeamlessError(f"balancer {call['delegate']} can't be asked how many members are up: {answer.get('msg')}")
+        self.split_by = next(
+            (
+                str(entry["split_by"]) for answer in answers for pool in answer.get("pools", []) for entry in pool["members"]
+                if entry.get("split_by") and [pool["backend"], entry["name"]] in self._servers()
+            ),
+            "",
+        )
         standing = {balancer_key(call): _serving(answer) for call, answer in zip(balancers, answers)}
         return {host for host, entry in self._facts["hosts"].items() if not _serves(entry, standing)}
+
+    def _servers(self) -> list[list[str]]:
+        """Return pool and name of every server of the rollout's hosts."""
+        return [list(one) for entry in self._facts["hosts"].values() for call in entry["balancers"] for one in call.get("servers") or []]
 
     def _options(self, call: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         return {**{key: call[key] for key in options.SPEC if key in call}, **secrets_of(call, self._task_vars)}

@@ -37,6 +37,7 @@ class World:
         self.said: list[str] = []
         self.reads = 0
         self.dead_balancer = False
+        self.split_by = ""
         self.happens: list[tuple[float, t.Callable[[], None]]] = []
         self.facts: dict[str, t.Any] = {
             "id": "r", "app": "shop", "state_dir": directory, "mode": "release", "release": "2.0", "pace": "window", "dry": False, "halted": "", "max_fail": 0,
@@ -295,6 +296,21 @@ def test_an_undo_for_which_its_zone_has_no_room_is_tried_once_more(world: World)
     assert world.ledger.hosts("r")["web2"]["detail"] == "Record the batch: no capacity: web1 out of service in zone a, 1 may be at once"
     world.dead_balancer = True
     assert opened(world, "web1", undo=True) == ["web1"], "a balancer that gives no answer does not hold up an undo"
+
+
+def test_a_traffic_split_that_was_made_meanwhile_holds_hosts_back_until_it_is_restored(world: World) -> None:
+    """As one that compares the canary with the others while the rollout waits for promotion."""
+    world.begin()
+    world.split_by = "shop"
+    world.after(1500, lambda: setattr(world, "split_by", ""))
+    begun = world.now
+    assert world.slot("web1") == Go(True)
+    assert world.now - begun >= 1500
+    assert len(world.said) == 1 and "a traffic split of shop is in force" in world.said[0] and "traffic_split_state=restored" in world.said[0]
+    world.split_by = "shop"
+    world.done("web1")
+    world.facts["mode"] = "rollback"
+    assert world.slot("web2") == Go(True), "the way out of trouble is not held up"
 
 
 def test_hosts_after_the_canary_wait_for_promotion(world: World) -> None:

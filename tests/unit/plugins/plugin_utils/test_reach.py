@@ -47,6 +47,17 @@ def test_a_host_is_unavailable_when_one_of_its_balancers_sends_it_nothing(monkey
         reaching(monkeypatch, pool(web1="ready"), {"failed": True, "msg": "timed out"})[0].unavailable()
 
 
+def test_a_traffic_split_is_told_where_hosts_of_the_rollout_are_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    split, other = pool(web1="ready", web2="ready"), pool(web1="ready", web9="ready")
+    reach = reaching(monkeypatch, split, other)[0]
+    other["pools"][0]["members"][1]["split_by"] = "blog"
+    reach.unavailable()
+    assert reach.split_by == ""
+    split["pools"][0]["members"][1]["split_by"] = "shop"
+    reach.unavailable()
+    assert reach.split_by == "shop"
+
+
 def test_locks_are_renewed_in_the_name_of_the_rollout_and_only_ours_count(monkeypatch: pytest.MonkeyPatch) -> None:
     reach, made = reaching(monkeypatch, {"lock": {"id": "r"}}, {"lock": None}, {"failed": True, "msg": "timed out"})
     assert reach.keep_locks(["web1", "web2", "web3"]) == [{"id": "r"}]

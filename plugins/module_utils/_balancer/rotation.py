@@ -144,6 +144,8 @@ class Rotation:
 
     def weigh(self, weights: t.Mapping[Target, int]) -> None:
         """Set weights, on one balancer after the other, and see that each has taken them."""
+        if not weights:
+            return
         for driver in self.drivers:
             mine = {target.member.ref: weight for target, weight in weights.items() if target.driver is driver}
             if mine:

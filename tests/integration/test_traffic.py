@@ -146,7 +146,8 @@ def test_a_rollout_that_was_killed_with_all_its_parts_is_finished_by_the_same_co
         os.killpg(run.process.pid, signal.SIGKILL)
         run.process.wait()
         for balancer in site.fleet.lb:
-            site.fleet.shell(balancer, "for pid in $(grep -la '[s]eamless-rollout/[0-9a-f]*/run.py' /proc/[0-9]*/cmdline | cut -d/ -f3); do kill -9 $pid; done", check=False)
+            working = "grep -la '[s]eamless-rollout/[0-9a-f]*/run.py' /proc/[0-9]*/cmdline | cut -d/ -f3"
+            site.fleet.shell(balancer, f"for pid in $({working}); do kill -9 $pid; done", check=False)
     status = site.rollout("2.0", playbook="status")
     assert "weight 10 instead of 100" in status.text, status.text
     again = site.rollout("2.0", weight_ramp=RAMP)

@@ -187,7 +187,7 @@ class Fleet:
     def _start(self, host: str) -> None:
         run(
             ENGINE, "run", "--detach", "--name", self.name(host), "--hostname", host, "--network", self.prefix, "--ip", self.addresses[host],
-            "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE", "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=10000:10000",
+            "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", "--cap-add", "SYS_PTRACE", "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=10000:10000",
             *SYSTEMD[ENGINE],
             self.images[host], "/sbin/init",
         )

@@ -3,20 +3,20 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Builds the image of the test fleet, once for each recipe: Debian with systemd as PID 1, sshd, Python, HAProxy.
+# Builds the image of the test fleet, once for each recipe: Debian with systemd as PID 1, sshd, Python, HAProxy, keepalived.
 # Usage: image.sh            prints the image's name; everything else goes to standard error.
 #        image.sh database   the same with PostgreSQL, MariaDB and the drivers for Python; the services are there and not enabled.
 #        image.sh balancers [SUITE]   the balancers that Debian's SUITE has, bookworm by default, without systemd.
 set -euo pipefail
 
 engine=$("$(dirname "$0")/engine.sh")
-packages=systemd,systemd-sysv,dbus,openssh-server,sudo,python3,haproxy,rsync,nftables,iproute2,procps,ca-certificates,curl
+packages=systemd,systemd-sysv,dbus,openssh-server,sudo,python3,haproxy,keepalived,rsync,nftables,iproute2,procps,ca-certificates,curl
 suite=bookworm
 prepare='
 systemctl mask systemd-udevd.service systemd-udevd-kernel.socket systemd-udevd-control.socket systemd-logind.service \
     getty@.service console-getty.service systemd-timesyncd.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer \
     systemd-networkd-wait-online.service systemd-remount-fs.service dev-hugepages.mount sys-kernel-debug.mount >/dev/null 2>&1
-systemctl disable haproxy.service nftables.service >/dev/null 2>&1
+systemctl disable haproxy.service keepalived.service nftables.service >/dev/null 2>&1
 mkdir -p /root/.ssh && chmod 700 /root/.ssh && rm -f /etc/ssh/ssh_host_*
 printf "UseDNS no\nPermitRootLogin prohibit-password\nMaxStartups 100:30:200\nMaxSessions 100\n" > /etc/ssh/sshd_config.d/fleet.conf
 printf "[Unit]\nBefore=ssh.service\n[Service]\nType=oneshot\nExecStart=/usr/bin/ssh-keygen -A\n[Install]\nWantedBy=multi-user.target\n" > /etc/systemd/system/host-keys.service

@@ -23,17 +23,17 @@ _CREDENTIALS = {
 _HEALTH = {"healthy": "up", "unavailable": "nocheck", "unused": "nocheck"}
 
 
-def connect(params: t.Mapping[str, t.Any], region: str) -> t.Any:
-    """Return a client of the service elbv2 in *region*, with the credentials of *params* or those that boto3 finds by itself."""
+def connect(params: t.Mapping[str, t.Any], region: str, service: str = "elbv2", choice: str = "driver is 'aws_target_group'") -> t.Any:
+    """Return a client of *service* in *region*, with the credentials of *params* or those that boto3 finds by itself. *choice* is what needs it."""
     try:
         boto3, config = importlib.import_module("boto3"), importlib.import_module("botocore.config")
     except ImportError as exc:
         raise SeamlessError(
-            "driver is 'aws_target_group', which needs the Python package boto3 where it runs: install it for the Python of that host, "
+            f"{choice}, which needs the Python package boto3 where it runs: install it for the Python of that host, "
             "or let it run where it is."
         ) from exc
     return boto3.client(
-        "elbv2", region_name=region, endpoint_url=(params.get("url") or [None])[0], verify=None if params.get("validate_certs", True) else False,
+        service, region_name=region, endpoint_url=(params.get("url") or [None])[0], verify=None if params.get("validate_certs", True) else False,
         aws_access_key_id=params.get("username"), aws_secret_access_key=params.get("password"), aws_session_token=params.get("token"),
         config=config.Config(connect_timeout=5, read_timeout=15, retries={"mode": "standard", "max_attempts": 6}),
     )

@@ -21,6 +21,16 @@ def address_of(droplet: t.Mapping[str, t.Any]) -> str:
     return found.get("private") or found.get("public") or ""
 
 
+def every(api: CloudApi, what: str) -> list[dict[str, t.Any]]:
+    """Return the objects on every page."""
+    found: list[dict[str, t.Any]] = []
+    while True:
+        answer = api.call("GET", f"/{what}?per_page=100&page={len(found) // 100 + 1}")
+        found += answer[what]
+        if not ((answer.get("links") or {}).get("pages") or {}).get("next"):
+            return found
+
+
 class DigitalOcean(RemovingDriver):
     """Load balancers of DigitalOcean. A drained member is a droplet that was removed. Neither its requests nor its health are to be had, so
     settle_seconds are waited for, and check_url is asked before it comes back."""
@@ -46,7 +56,7 @@ class DigitalOcean(RemovingDriver):
     def _balancers(self) -> t.Iterator[dict[str, t.Any]]:
         """Return every wanted load balancer as it is now."""
         if not self._ids:
-            known = self._all("load_balancers")
+            known = every(self.api, "load_balancers")
             for backend in self.backends:
                 found = next((one for one in known if backend in (one["id"], one["name"])), None)
                 if not found:
@@ -55,15 +65,6 @@ class DigitalOcean(RemovingDriver):
                 self._ids[str(found["name"])] = str(found["id"])
         for number in self._ids.values():
             yield self.api.call("GET", f"/load_balancers/{number}")["load_balancer"]
-
-    def _all(self, what: str) -> list[dict[str, t.Any]]:
-        """Return the objects on every page."""
-        found: list[dict[str, t.Any]] = []
-        while True:
-            answer = self.api.call("GET", f"/{what}?per_page=100&page={len(found) // 100 + 1}")
-            found += answer[what]
-            if not ((answer.get("links") or {}).get("pages") or {}).get("next"):
-                return found
 
     def listed(self) -> dict[MemberRef, Listed]:
         found = {}

@@ -27,6 +27,20 @@ def health_of(statuses: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[str, bool, s
     return ("up" if good else "down"), good, said
 
 
+def wait_for(api: CloudApi, action: t.Mapping[str, t.Any], what: str, seconds: float | None = None) -> None:
+    """Wait for at most *seconds* until *action* is over. Raises SeamlessError where it failed, with *what* it was for."""
+    seconds = cloud.SETTLES if seconds is None else seconds
+    deadline = time.monotonic() + seconds
+    while action["status"] == "running":
+        if time.monotonic() >= deadline:
+            raise SeamlessError(f"{what}: the action {action['command']} is not over after {seconds:g} s.")
+        time.sleep(min(cloud.PAUSE, 1.0))
+        action = api.call("GET", f"/actions/{action['id']}")["action"]
+    if action["status"] != "success":
+        error = action.get("error") or {}
+        raise SeamlessError(f"{what}: the action {action['command']} failed: {error.get('message') or action['status']}.")
+
+
 class Hetzner(RemovingDriver):
     """Load Balancers of Hetzner Cloud. A drained member is a target that was removed. Nobody counts its requests, so settle_seconds are waited for."""
 
@@ -126,15 +140,4 @@ class Hetzner(RemovingDriver):
             else:
                 body.update({"server": {"id": target["id"]}, **({"use_private_ip": target["use_private_ip"]} if comes else {})})
             path = f"/load_balancers/{self._ids[pool]}/actions/{'add' if comes else 'remove'}_target"
-            self._wait_for(self.api.call("POST", path, body)["action"], f"{target['name']} of {pool}")
-
-    def _wait_for(self, action: t.Mapping[str, t.Any], what: str) -> None:
-        deadline = time.monotonic() + cloud.SETTLES
-        while action["status"] == "running":
-            if time.monotonic() >= deadline:
-                raise SeamlessError(f"{what}: the action {action['command']} is not over after {cloud.SETTLES:g} s.")
-            time.sleep(min(cloud.PAUSE, 1.0))
-            action = self.api.call("GET", f"/actions/{action['id']}")["action"]
-        if action["status"] != "success":
-            error = action.get("error") or {}
-            raise SeamlessError(f"{what}: the action {action['command']} failed: {error.get('message') or action['status']}.")
+            wait_for(self.api, self.api.call("POST", path, body)["action"], f"{target['name']} of {pool}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
 import os
 import re
 import shlex
@@ -17,14 +16,14 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _files, _health
+from ansible_collections.seamless.rollout.plugins.module_utils._addresses import Address, parse_links
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.managed_file import ManagedFile
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 # The least that is no fault: the machine keeps the lowest priority there is, so that an address that nobody else takes stays where it is.
 LEAVING = -253
-_PAUSE = 0.05
-Address = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+PAUSE = 0.05
 
 
 def parse_value(text: str, path: str) -> int:
@@ -39,22 +38,7 @@ def parse_value(text: str, path: str) -> int:
 
 def parse_addresses(text: str) -> set[Address]:
     """Return every address in the answer of ``ip -j address show``."""
-    try:
-        links = json.loads(text)
-    except ValueError as exc:
-        raise SeamlessError(f"ip did not answer with JSON but with {text[:100]!r}: an iproute2 that knows -j is needed.") from exc
-    found = set()
-    for link in _dicts(links):
-        for one in _dicts(link.get("addr_info")):
-            try:
-                found.add(ipaddress.ip_address(str(one.get("local"))))
-            except ValueError:
-                continue
-    return found
-
-
-def _dicts(value: t.Any) -> list[dict[str, t.Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return {held.address for link in parse_links(text) for held in link.addresses}
 
 
 def parse_vips(texts: t.Sequence[str]) -> list[Address]:
@@ -96,7 +80,7 @@ class Keepalived(Driver):
         self.file = file
         self.vips = list(vips)
         # Who only looks names no member: it is called what it was called when it left.
-        self.ref = MemberRef("keepalived", file.path, str(name or self._remembered().get("name") or "self"))
+        self.ref = MemberRef("keepalived", file.path, str(name or self.remembered().get("name") or "self"))
         self.words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
         self.check_url = check_url
         self.timeout = timeout
@@ -108,7 +92,7 @@ class Keepalived(Driver):
             )
         return self.file.read()
 
-    def _held(self) -> list[Address]:
+    def held(self) -> list[Address]:
         """Return the virtual addresses that are on this machine now."""
         try:
             done = subprocess.run(self.words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=10, check=False)
@@ -125,7 +109,7 @@ class Keepalived(Driver):
         value = parse_value(self._read(), self.file.path)
         return [
             Member(
-                self.ref, "", None, "drain" if value < 0 else "ready", "runtime", *self._health(), weight=None, sessions=len(self._held()), queued=None,
+                self.ref, "", None, "drain" if value < 0 else "ready", "runtime", *self._health(), weight=None, sessions=len(self.held()), queued=None,
                 total=None,
             )
         ]
@@ -141,7 +125,8 @@ class Keepalived(Driver):
     def _memory(self) -> str:
         return os.path.join(self.file.lock_directory, f"keepalived-{hashlib.sha256(self.file.path.encode()).hexdigest()[:12]}.json")
 
-    def _remembered(self) -> dict[str, t.Any]:
+    def remembered(self) -> dict[str, t.Any]:
+        """Return what the file held before it was written here, nothing where it was not."""
         memory = _files.read_json(self._memory)
         return memory if isinstance(memory, dict) else {}
 
@@ -163,7 +148,7 @@ class Keepalived(Driver):
         try:
             deadline = time.monotonic() + self.timeout
             while True:
-                held = self._held()
+                held = self.held()
                 if not held:
                     break
                 if time.monotonic() >= deadline:
@@ -171,7 +156,7 @@ class Keepalived(Driver):
                         f"{', '.join(str(vip) for vip in held)} did not leave this machine within {self.timeout:g} s after {self.file.path} was set to "
                         f"{LEAVING}: no other machine took it, or keepalived does not track the file with 'weight 1'. The file is as before."
                     )
-                time.sleep(_PAUSE)
+                time.sleep(PAUSE)
             self._verify(LEAVING)
         except BaseException:
             self.file.write(before)
@@ -179,7 +164,7 @@ class Keepalived(Driver):
 
     def _return(self) -> None:
         """Write back what the file held."""
-        held = str(self._remembered().get("held", ""))
+        held = str(self.remembered().get("held", ""))
         if parse_value(held, self._memory) < 0:
             held = ""
         self.file.write(held or "0\n")

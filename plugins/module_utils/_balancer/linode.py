@@ -24,6 +24,18 @@ def health_of(status: str, check: str, admin: str) -> tuple[str, bool]:
     return ("up", True) if status.lower() == "up" else ("down", False)
 
 
+def every(api: CloudApi, path: str) -> list[dict[str, t.Any]]:
+    """Return the objects on every page."""
+    found: list[dict[str, t.Any]] = []
+    page = 1
+    while True:
+        answer = api.call("GET", f"{path}?page_size=100&page={page}")
+        found += answer["data"]
+        if page >= int(answer.get("pages") or 1):
+            return found
+        page += 1
+
+
 class Linode(CloudDriver):
     """NodeBalancers of Linode (Akamai). Each port of one is a pool: its config. Nobody counts, so settle_seconds are waited for."""
 
@@ -44,21 +56,10 @@ class Linode(CloudDriver):
         self.backups = Removed(state_dir, "Linode")
         self._configs: list[tuple[str, str, dict[str, t.Any]]] = []
 
-    def _all(self, path: str) -> list[dict[str, t.Any]]:
-        """Return the objects on every page."""
-        found: list[dict[str, t.Any]] = []
-        page = 1
-        while True:
-            answer = self.api.call("GET", f"{path}?page_size=100&page={page}")
-            found += answer["data"]
-            if page >= int(answer.get("pages") or 1):
-                return found
-            page += 1
-
     def configs(self) -> list[tuple[str, str, dict[str, t.Any]]]:
         """Return pool, path of its nodes, and config of every wanted port: all of a NodeBalancer, or one, as LABEL:PORT."""
         if not self._configs:
-            known = self._all("/nodebalancers")
+            known = every(self.api, "/nodebalancers")
             for backend in self.backends:
                 name, dummy, port = backend.rpartition(":")
                 found = next((one for one in known if {backend, name} & {str(one["id"]), one["label"]}), None)
@@ -66,7 +67,7 @@ class Linode(CloudDriver):
                     names = ", ".join(str(one["label"]) for one in known) or "none"
                     raise SeamlessError(f"backend is {backend!r}, and this token sees no NodeBalancer of that label or id: there are {names}.")
                 path = f"/nodebalancers/{found['id']}/configs"
-                ports = [one for one in self._all(path) if not name or str(one["port"]) == port]
+                ports = [one for one in every(self.api, path) if not name or str(one["port"]) == port]
                 if not ports:
                     raise SeamlessError(f"backend is {backend!r}, and that NodeBalancer has no port {port}.")
                 self._configs += [(f"{found['label']}:{one['port']}", f"{path}/{one['id']}/nodes", one) for one in ports]
@@ -76,7 +77,7 @@ class Linode(CloudDriver):
         """Return path, node and config of every node. Labels need not be unique, so a second one gets its number."""
         found: dict[MemberRef, tuple[str, dict[str, t.Any], dict[str, t.Any]]] = {}
         for pool, path, config in self.configs():
-            for node in self._all(path):
+            for node in every(self.api, path):
                 ref = MemberRef("Linode", pool, str(node["label"]))
                 if ref in found:
                     ref = MemberRef("Linode", pool, f"{node['label']}#{node['id']}")

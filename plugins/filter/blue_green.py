@@ -14,11 +14,12 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._light import pla
 
 def blue_green(
     answers: t.Sequence[t.Mapping[str, t.Any]], pools: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]],
-    addresses: t.Mapping[str, str], live: str = "",
+    addresses: t.Mapping[str, str], live: str = "", serving: t.Sequence[str] | None = None,
 ) -> dict[str, t.Any]:
     try:
-        serving = set() if live else _blue_green.serving_hosts(plain(answers), plain(addresses))
-        return _blue_green.choose(plain(pools), plain(groups), serving, live or None)._asdict()
+        if serving is None:
+            serving = [] if live else list(_blue_green.serving_hosts(plain(answers), plain(addresses)))
+        return _blue_green.choose(plain(pools), plain(groups), plain(serving), live or None)._asdict()
     except SeamlessError as exc:
         raise AnsibleFilterError(str(exc)) from exc
 

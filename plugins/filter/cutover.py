@@ -30,6 +30,14 @@ def cutover_choice(
         raise AnsibleFilterError(str(exc)) from exc
 
 
+def cutover_holders(answers: t.Mapping[str, t.Any], floating_ip: t.Mapping[str, t.Any], servers: t.Mapping[str, str] | None = None) -> list[str]:
+    known = plain(answers)
+    silent = next((host for host, answer in known.items() if answer.get("failed")), None)
+    if silent:
+        raise AnsibleFilterError(f"{silent}: {known[silent].get('msg')}")
+    return _cutover.holders(known, str(floating_ip.get("method") or "arp"), plain(servers or {}))
+
+
 def cutover_checks(
     probes: t.Sequence[t.Mapping[str, t.Any]], address: str = "", asked: str = "", current: str = ""
 ) -> list[dict[str, t.Any]]:
@@ -41,4 +49,6 @@ class FilterModule:
     """Filters of seamless.rollout."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"cutover_options": cutover_options, "cutover_choice": cutover_choice, "cutover_checks": cutover_checks}
+        return {
+            "cutover_options": cutover_options, "cutover_choice": cutover_choice, "cutover_holders": cutover_holders, "cutover_checks": cutover_checks,
+        }

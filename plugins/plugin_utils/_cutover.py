@@ -58,44 +58,45 @@ def choose(answers: Answers, floating_ip: t.Mapping[str, t.Any], to: t.Sequence[
     Raises SeamlessError."""
     address, method = str(floating_ip["address"]).partition("/")[0], str(floating_ip.get("method") or "arp")
     silent = [host for host, answer in answers.items() if answer.get("failed")]
-    holders = _holders(answers, method, servers)
+    having = holders(answers, method, servers)
     if silent and (method not in LOCAL or not all(answers[host].get("unreachable_host") for host in silent)):
         raise SeamlessError(f"{silent[0]}: {answers[silent[0]].get('msg')}")
-    target = _target(answers, address, holders, to)
+    target = _target(answers, address, having, to)
     if target in silent:
         raise SeamlessError(f"{target} is to get {address}, and can't be reached: {answers[target].get('msg')}")
-    if silent and not holders and not takeover:
+    if silent and not having and not takeover:
         raise SeamlessError(
             f"{', '.join(silent)} can't be reached, and nobody else has {address}, so it may be there. If that machine is dead, set cutover_takeover to true."
         )
-    sources = [host for host in holders if host != target]
+    sources = [host for host in having if host != target]
     if len(sources) > 1:
         raise SeamlessError(f"{', '.join(sources)} all have {address}: remove it from all but one of them first, with seamless.rollout.floating_ip.")
-    moves = bool(sources) or target not in holders or not answers[target].get("willing", True)
+    moves = bool(sources) or target not in having or not answers[target].get("willing", True)
     return Choice(address, method, target, sources, moves, _hardware(answers, sources), _hardware(answers, [target]), silent)
 
 
-def _holders(answers: Answers, method: str, servers: t.Mapping[str, str]) -> list[str]:
+def holders(answers: Answers, method: str, servers: t.Mapping[str, str]) -> list[str]:
+    """Return the hosts that have the address by *answers*."""
     if method in LOCAL:
         return [host for host, answer in answers.items() if answer.get("held")]
     return [host for host, answer in answers.items() if answer.get("holder") and servers.get(host, host) == answer["holder"]]
 
 
-def _target(answers: Answers, address: str, holders: t.Sequence[str], to: t.Sequence[str]) -> str:
+def _target(answers: Answers, address: str, having: t.Sequence[str], to: t.Sequence[str]) -> str:
     if to:
         if to[0] not in answers:
             near = difflib.get_close_matches(to[0], answers, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise SeamlessError(f"cutover_to is {to[0]!r}, which is none of the hosts of this play ({', '.join(answers)}): add it to cutover_hosts.{hint}")
         return to[0]
-    if len(holders) != 1:
-        raise SeamlessError(f"{len(holders)} hosts have {address}, so it does not show which one gets it back: name it in cutover_to.")
-    others = [host for host in answers if host not in holders]
-    before = str((answers[holders[0]].get("record") or {}).get("instead_of") or "")
+    if len(having) != 1:
+        raise SeamlessError(f"{len(having)} hosts have {address}, so it does not show which one gets it back: name it in cutover_to.")
+    others = [host for host in answers if host not in having]
+    before = str((answers[having[0]].get("record") or {}).get("instead_of") or "")
     if before in others:
         return before
     if len(others) != 1:
-        raise SeamlessError(f"{holders[0]} has {address}, and who had it before is not known: name one of {', '.join(others) or 'no host'} in cutover_to.")
+        raise SeamlessError(f"{having[0]} has {address}, and who had it before is not known: name one of {', '.join(others) or 'no host'} in cutover_to.")
     return others[0]
 
 

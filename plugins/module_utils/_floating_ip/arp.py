@@ -83,7 +83,7 @@ class Arp(Method):
         asked = self.ask(now, self._successor())
         if self._successor() not in asked.answers:
             raise SeamlessError(
-                f"{self._successor()} is to get {self.wanted.address}, and does not say on {now.interface} that it has it: it stays here. Bring it there first.",
+                f"{self._successor()} is to get {self.wanted.address} and does not say on {now.interface} that it has it: it stays here. Bring it there first.",
                 answers=list(asked.answers),
             )
         return asked

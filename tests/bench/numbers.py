@@ -30,7 +30,7 @@ from faults.ground import FLOOR, WEB
 from fleet.fleet import REPO, Fleet
 from stop_matrix.cores import CORES, available
 
-from bench import balancers, migrations, scale, window
+from bench import balancers, floating, migrations, scale, window
 from bench.bench import Bench, Measured
 from bench.rows import Row, from_tests
 
@@ -259,6 +259,13 @@ def rollback_past_contract() -> list[Row]:
     return from_tests("rollback_past_contract", "refused before any host is touched, naming the floor", 5, STORY)
 
 
+def floating_ip(name: str) -> list[Row]:
+    """The longest time without an answer while a floating IP moves there and back, for a client that asks a hundred times a second."""
+    found = floating.measure([name])[name]
+    value = f"{found.gap:.2f} s in {found.moves} moves, {found.failed} of {found.requests} requests failed"
+    return [Row(f"floating_ip_{name}_gap", value, "<= 1 s", 0 < found.gap <= 1)]
+
+
 ROWS: dict[str, t.Callable[[], list[Row]]] = {
     "demo_failed_requests": demo,
     "switch_bad_reads": switches,
@@ -289,6 +296,8 @@ ROWS: dict[str, t.Callable[[], list[Row]]] = {
     "driver_rolls": balancers.driver_rolls,
     "driver_example": balancers.driver_example,
     "haproxy_module_faults": balancers.haproxy_faults,
+    "floating_ip_arp_gap": lambda: floating_ip("arp"),
+    "floating_ip_keepalived_gap": lambda: floating_ip("keepalived"),
 }
 
 

@@ -32,6 +32,7 @@ APART = {
     "rollout": ["tests/integration/test_rollout.py"],
     "control": [f"tests/integration/test_{name}.py" for name in ("control", "once", "recover")],
     "migrations": ["tests/integration/test_migrations.py"],
+    "floating ip": ["tests/integration/test_floating_ip.py"],
 }
 # What fails early, then the longest first; three at once, for most of what these tests do is wait for servers.
 STAGES: dict[str, list[str]] = {
@@ -42,6 +43,7 @@ STAGES: dict[str, list[str]] = {
     "stop matrix": [*PYTEST, "tests/stop_matrix"],
     "faults": [*PYTEST, "tests/faults"],
     "migrations": [*PYTEST, *APART["migrations"]],
+    "floating ip": [*PYTEST, *APART["floating ip"]],
     "database": [*PYTEST, "tests/database"],
     "molecule": ["tests/tools/molecule.sh"],
     "conformance": [*PYTEST, "tests/conformance"],

@@ -23,7 +23,11 @@ _CREDENTIALS = {
 _HEALTH = {"healthy": "up", "unavailable": "nocheck", "unused": "nocheck"}
 
 
-def connect(params: t.Mapping[str, t.Any], region: str, service: str = "elbv2", choice: str = "driver is 'aws_target_group'") -> t.Any:
+def connect(params: t.Mapping[str, t.Any], region: str) -> t.Any:
+    return client_of("elbv2", params, region, "driver is 'aws_target_group'")
+
+
+def client_of(service: str, params: t.Mapping[str, t.Any], region: str, choice: str) -> t.Any:
     """Return a client of *service* in *region*, with the credentials of *params* or those that boto3 finds by itself. *choice* is what needs it."""
     try:
         boto3, config = importlib.import_module("boto3"), importlib.import_module("botocore.config")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.aws_target_group import connect
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.aws_target_group import client_of
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._floating_ip.provider import SERVER, Provider, Server
 
@@ -23,7 +23,7 @@ class Aws(Provider):
 
     def connect(self) -> None:
         params = {**self.params, "url": [self.params["url"]] if self.params.get("url") else []}
-        self.client = connect(params, str(self.params["region"]), "ec2", "method is 'aws'")
+        self.client = client_of("ec2", params, str(self.params["region"]), "method is 'aws'")
 
     def _call(self, name: str, **arguments: t.Any) -> dict[str, t.Any]:
         # Every error of botocore is an Exception of its own making, made at run time.

@@ -82,6 +82,6 @@ def _change(method: Method, comes: bool, before: Standing) -> Standing:
 
 
 def _text(params: t.Mapping[str, t.Any], now: Standing) -> str:
-    place = str(params.get("server") or now.interface or "this machine") if params["method"] != "keepalived" else "this machine"
+    place = str({"arp": now.interface, "keepalived": "this machine"}.get(params["method"]) or params.get("server") or "this machine")
     wants = "" if params["method"] != "keepalived" else f" ({'wanted' if now.willing else 'left to others'})"
     return f"{now.text}: {'on' if now.held else 'not on'} {place}{wants}\n"

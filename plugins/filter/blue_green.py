@@ -17,7 +17,8 @@ def blue_green(
     addresses: t.Mapping[str, str], live: str = "", serving: t.Sequence[str] | None = None,
 ) -> dict[str, t.Any]:
     try:
-        if serving is None:
+        # Older versions of ansible-core make an empty text of what is none.
+        if not isinstance(serving, (list, tuple)):
             serving = [] if live else list(_blue_green.serving_hosts(plain(answers), plain(addresses)))
         return _blue_green.choose(plain(pools), plain(groups), plain(serving), live or None)._asdict()
     except SeamlessError as exc:

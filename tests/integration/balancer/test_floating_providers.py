@@ -6,6 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import subprocess
 import typing as t
 
 import pytest
@@ -13,6 +19,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils import _operation
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import cloud
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from conformance.fakes.floating_ips import ADDRESS, OTHER, DigitalOceanAddresses, HetznerAddresses, LinodeAddresses, Moving, Running, serve
+from fleet.fleet import REPO
 
 FAKES: dict[str, tuple[type[Moving], str]] = {
     "hetzner": (HetznerAddresses, "/v1"), "digitalocean": (DigitalOceanAddresses, "/v2"), "linode": (LinodeAddresses, "/v4"),
@@ -42,13 +49,27 @@ class Provider(t.NamedTuple):
         return str(caught.value)
 
 
+@contextlib.contextmanager
+def served(method: str) -> t.Iterator[Provider]:
+    running = serve(FAKES[method][0]())
+    try:
+        yield Provider(method, running)
+    finally:
+        running.server.shutdown()
+        running.server.server_close()
+
+
 @pytest.fixture(params=list(FAKES))
 def provider(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Provider]:
     monkeypatch.setattr(cloud, "PAUSE", 0.05)
-    running = serve(FAKES[request.param][0]())
-    yield Provider(request.param, running)
-    running.server.shutdown()
-    running.server.server_close()
+    with served(request.param) as one:
+        yield one
+
+
+@pytest.fixture
+def one_provider() -> t.Iterator[Provider]:
+    with served("hetzner") as one:
+        yield one
 
 
 def test_an_address_goes_to_another_server_and_back(provider: Provider) -> None:
@@ -105,3 +126,32 @@ def test_what_fails_at_the_provider_is_said(provider: Provider) -> None:
         assert "not in this region" in provider.refusal(server="s3")
         provider.fake.lonely = True
         assert "at least one public IPv4" in provider.refusal(server="s2")
+
+
+def test_the_role_moves_it_asks_and_moves_it_back(one_provider: Provider, tmp_path: pathlib.Path) -> None:
+    """Two hosts that are this machine, whose servers the provider calls otherwise. What answers "at the address" is a port that is open or not."""
+    hosts = {host: {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"} for host in ("web1", "web2")}
+    inventory = tmp_path / "inventory.json"
+    inventory.write_text(json.dumps({"app": {"hosts": hosts}}))
+    address = {"address": ADDRESS, "method": one_provider.method, "url": one_provider.running.url + FAKES[one_provider.method][1], "token": "secret"}
+    variables = {"cutover_floating_ip": address, "cutover_servers": {"web1": "s1", "web2": "s2"}, "cutover_to": "web2", "cutover_check_deadline": 2}
+
+    def play(port: int, playbook: str = "cutover", **changes: t.Any) -> subprocess.CompletedProcess[str]:
+        extra = json.dumps({**variables, "cutover_check": [{"tcp": f"127.0.0.1:{port}", "timeout": 1}], **changes})
+        environment = {
+            **os.environ, "ANSIBLE_COLLECTIONS_PATH": os.path.join(REPO, "build", "tree"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCALHOST_WARNING": "false",
+            "HOME": str(tmp_path),
+        }
+        command = ["ansible-playbook", "-i", str(inventory), f"seamless.rollout.{playbook}", "-e", extra]
+        return subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, check=False)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        moved = play(port)
+        assert moved.returncode == 0 and one_provider.fake.holders[ADDRESS] == "s2", moved.stdout
+        assert "secret" not in moved.stdout
+        back = play(port, "cutover_back", cutover_to="")
+        assert back.returncode == 0 and one_provider.fake.holders[ADDRESS] == "s1", back.stdout
+    failed = play(port)
+    assert failed.returncode != 0 and "It is at web1 again." in failed.stdout, failed.stdout
+    assert one_provider.fake.orders == [(ADDRESS, "s2"), (ADDRESS, "s1")] * 2

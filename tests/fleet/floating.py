@@ -77,5 +77,5 @@ class Floating:
         return {**self.site.variables(release), "rollout_balancers": [], "cutover_floating_ip": self.options(method), **changes}
 
     def cutover(self, to: str, release: str, *options: str, method: str = "arp", playbook: str = "cutover", **changes: t.Any) -> Played:
-        variables = self.variables(release, method, **({"cutover_to": to} if to else {}), **changes)
+        variables = self.variables(release, method, **{**({"cutover_to": to} if to else {}), **changes})
         return self.fleet.play(f"seamless.rollout.{playbook}", variables, *options)

@@ -185,7 +185,7 @@ def test_what_can_not_be_meant_is_refused(at_web1: Floating) -> None:
         ("web1", {"address": f"{network}.{int(address.rpartition('.')[2]) | 63}", "interface": "eth0"}, "all of its machines"),
         ("web1", {"address": address, "state": "absent", "owner": "shop"}, "changed"),
         ("web1", {"address": address, "state": "absent", "owner": "shop"}, "ok"),
-        ("web1", {"address": address, "become": True}, "Unsupported parameters"),
+        ("web1", {"address": address, "become": True}, "Supported parameters include"),
     )
     for changes, words in (
         ({"cutover_floating_ip": {"address": address, "adress": 1}}, "Did you mean address?"),

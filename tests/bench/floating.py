@@ -22,6 +22,7 @@ from fleet.site import Site
 from fleet.steady import Steady
 
 MOVES = 6
+AROUND = 3.0  # seconds
 WAYS: dict[str, dict[str, t.Any]] = {
     "arp": {"method": "arp"},
     "arp, old first": {"method": "arp", "cutover_order": "old_first"},
@@ -30,8 +31,9 @@ WAYS: dict[str, dict[str, t.Any]] = {
 
 
 class Gap(t.NamedTuple):
-    """What a client saw of all moves of one method. Seconds: the longest time between two good answers over new connections, and the same while nothing
-    moved. *broken* is how many of the *open* connections failed, *waited* the longest that one of their clients waited until it knew."""
+    """What a client saw of all moves of one method. Seconds: the longest time between two good answers over new connections, from AROUND before the answers
+    change to AROUND after it, and the same while nothing moved, which is what the machine itself is worth. *broken* is how many of the *open* connections
+    failed, *waited* the longest that one of their clients waited until it knew."""
 
     moves: int
     gap: float
@@ -48,15 +50,15 @@ def move(floating: Floating, number: int, way: t.Mapping[str, t.Any]) -> Gap:
     to, release = (("web2", "2.0"), ("web1", "1.0"))[number % 2]
     with Steady(floating.url) as client:
         time.sleep(0.5)
-        begun = time.time()
         played = floating.cutover(to, release, **way)
-        ended = time.time()
-        time.sleep(0.5)
+        time.sleep(AROUND)
     if played.code != 0 or floating.holders() != [to] or client.served()[-1] != release:
         raise RuntimeError(f"the address did not move to {to}: {played.text}")
     broken = [samples for samples in client.lasting if any(one.error for one in samples)]
     waited = max((one.seconds for one in client.broken), default=0.0)
-    return Gap(1, client.gap(begun, ended), client.gap(0, begun), len(client.fresh), len(client.failed), len(client.lasting), len(broken), waited)
+    since, until = client.moved()
+    gap, quiet = client.gap(since - AROUND, until + AROUND), max(client.gap(until=since - AROUND), client.gap(since=until + AROUND))
+    return Gap(1, gap, quiet, len(client.fresh), len(client.failed), len(client.lasting), len(broken), waited)
 
 
 def together(gaps: t.Sequence[Gap]) -> Gap:

@@ -262,7 +262,7 @@ def rollback_past_contract() -> list[Row]:
 def floating_ip(name: str) -> list[Row]:
     """The longest time without an answer while a floating IP moves there and back, for a client that asks a hundred times a second."""
     found = floating.measure([name])[name]
-    value = f"{found.gap:.2f} s in {found.moves} moves, {found.failed} of {found.requests} requests failed"
+    value = f"{found.gap:.2f} s in {found.moves} moves, {found.quiet:.2f} s while nothing moved; {found.failed} of {found.requests} requests failed"
     return [Row(f"floating_ip_{name}_gap", value, "<= 1 s", 0 < found.gap <= 1)]
 
 

@@ -106,7 +106,16 @@ class Steady:
         """Return the longest time in seconds between two good answers over new connections, where it touches *since* to *until* (seconds since 1970)."""
         good = sorted(one.at + one.seconds for one in self.fresh if not one.error)
         pairs = [(before, after) for before, after in zip(good, good[1:]) if after >= since and before <= until]
-        return max((after - before for before, after in pairs), default=float("inf"))
+        return max((after - before for before, after in pairs), default=0.0 if good else float("inf"))
+
+    def moved(self) -> tuple[float, float]:
+        """Return when the version that answers changed, in seconds since 1970: from the first answer of the last one, or the last of the first where that
+        was earlier, to the later of both."""
+        answers = sorted((one.at + one.seconds, one.served) for one in self.fresh if one.served)
+        first, last = answers[0][1], answers[-1][1]
+        new = min(at for at, served in answers if served == last)
+        old = max(at for at, served in answers if served == first)
+        return min(new, old), max(new, old)
 
     @property
     def failed(self) -> list[Sample]:

@@ -11,7 +11,7 @@ import functools
 from conformance import suite as conformance
 from conformance.subjects.haproxy import example as guide_example
 
-from bench.rows import Row, from_tests
+from bench.rows import Row, from_tests, passed_of
 
 
 @functools.lru_cache(maxsize=1)
@@ -46,6 +46,18 @@ def driver_example() -> list[Row]:
     result = next(one for one in drivers() if one.place.subject == "example")
     passed = sum(case["outcome"] == "passed" for case in result.cases)
     return [Row("driver_example", f"{lines} lines, {passed} of {len(result.cases)} cases", "60 lines, all", lines <= 60 and 0 < passed == len(result.cases))]
+
+
+def blue_green() -> list[Row]:
+    """Requests that failed while one pool came instead of the other one, and back; then the playbooks on a fleet."""
+    seen = []
+    for name in ("haproxy", "traefik", "nginx"):
+        result = conformance.conform(conformance.Place(name, "forky" if name == "nginx" else "bookworm"), "exchange under load")
+        seen.append((name, result.version, next((case["text"] for case in result.cases if case["outcome"] == "passed"), "failed")))
+    passed, total = passed_of("test_", "tests/integration/test_blue_green.py")
+    value = "; ".join(f"{name} {version}: {text}" for name, version, text in seen) + f"; on a fleet {passed} of {total} cases"
+    ok = all(text.startswith("0 of") for dummy, dummy2, text in seen) and passed == total >= 3
+    return [Row("blue_green_failed", value, "0 on HAProxy and Traefik", ok)]
 
 
 SIDE_BY_SIDE = ("test_", "tests/integration/balancer/test_side_by_side.py")

@@ -298,6 +298,7 @@ ROWS: dict[str, t.Callable[[], list[Row]]] = {
     "haproxy_module_faults": balancers.haproxy_faults,
     "floating_ip_arp_gap": lambda: floating_ip("arp"),
     "floating_ip_keepalived_gap": lambda: floating_ip("keepalived"),
+    "blue_green_failed": balancers.blue_green,
 }
 
 

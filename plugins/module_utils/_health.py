@@ -123,6 +123,11 @@ def _plain_error(probe: Probe, exc: Exception) -> str:
 
 
 def _http(probe: Probe) -> dict[str, t.Any]:
+    return _judge(probe, str(probe.options.get("method", "GET")), *fetch(probe))
+
+
+def fetch(probe: Probe) -> tuple[http.client.HTTPResponse, bytes]:
+    """Ask the URL of *probe* and return the answer with the first part of its body. Raises OSError or HTTPException where there is none."""
     parts = urllib.parse.urlsplit(str(probe.target))
     options = probe.options
     connection: http.client.HTTPConnection
@@ -139,15 +144,33 @@ def _http(probe: Probe) -> dict[str, t.Any]:
     headers = {"User-Agent": "seamless.rollout", **{str(key): str(value) for key, value in options.get("headers", {}).items()}}
     if options.get("host_header"):
         headers["Host"] = str(options["host_header"])
-    method = str(options.get("method", "GET"))
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        connection.request(method, path, headers=headers)
+        connection.request(str(options.get("method", "GET")), path, headers=headers)
         response = connection.getresponse()
-        body = response.read(_BODY_LIMIT)
+        return response, response.read(_BODY_LIMIT)
     finally:
         connection.close()
-    return _judge(probe, method, response, body)
+
+
+def find_version(probe: Probe, version: str) -> list[dict[str, str]]:
+    """Return where the answer to *probe* has *version*: as ``header``, or as ``json`` by a dotted path."""
+    try:
+        response, body = fetch(probe)
+    except (OSError, http.client.HTTPException):
+        return []
+    found = [{"header": name} for name, value in response.getheaders() if value == version]
+    try:
+        waiting = [("", json.loads(body.decode(errors="replace")))]
+    except ValueError:
+        return found
+    while waiting:
+        path, value = waiting.pop(0)
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        waiting += [(f"{path}.{key}" if path else str(key), item) for key, item in items]
+        if path and _same(value, version):
+            found.append({"json": path})
+    return found
 
 
 def _judge(probe: Probe, method: str, response: http.client.HTTPResponse, body: bytes) -> dict[str, t.Any]:

@@ -16,6 +16,8 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 
 # module name -> module_util that holds its ARGUMENT_SPEC and its run(params, check_mode)
 OPERATIONS = {
+    "audit_info": "_audit.info",
+    "audit_try": "_audit.attempt",
     "floating_ip": "_floating_ip.operation",
     "floating_ip_info": "_floating_ip.info",
     "health_check": "_health_check",
@@ -33,7 +35,7 @@ OPERATIONS = {
 }
 
 # Packages that only some machines need, each with those that come with it.
-APART: dict[str, tuple[str, ...]] = {"_balancer": (), "_migration": (), "_maintenance": ("_balancer",), "_floating_ip": ("_balancer",)}
+APART: dict[str, tuple[str, ...]] = {"_audit": (), "_balancer": (), "_migration": (), "_maintenance": ("_balancer",), "_floating_ip": ("_balancer",)}
 RESULT_MARK = "SEAMLESS-RESULT:"
 
 

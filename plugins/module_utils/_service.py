@@ -38,12 +38,12 @@ def validate(services: t.Sequence[Service]) -> None:
             raise SeamlessError(f"{where}: scope is {service['scope']!r}, use system or user.")
 
 
-def _unit(service: Service) -> str:
+def unit(service: Service) -> str:
     name = str(service["name"])
     return name if "." in name else f"{name}.service"
 
 
-def _systemctl(service: Service, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+def systemctl(service: Service, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
     command = ["systemctl"]
     environment = dict(os.environ)
     if service.get("scope") == "user":
@@ -60,17 +60,18 @@ def _systemctl(service: Service, *arguments: str, timeout: float = 60.0) -> subp
         raise SeamlessError(f"systemctl {' '.join(arguments)} took more than {timeout:g} s. {_story(service)}") from exc
 
 
-def _show(service: Service) -> dict[str, str]:
-    done = _systemctl(service, "show", "--property", _PROPERTIES, _unit(service))
+def show(service: Service, names: str = _PROPERTIES) -> dict[str, str]:
+    """Return the properties *names*, with commas, of a unit, as systemd knows them. Raises SeamlessError where it can't be asked."""
+    done = systemctl(service, "show", "--property", names, unit(service))
     properties = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     if done.returncode != 0 or "LoadState" not in properties:
-        raise SeamlessError(f"systemctl show {_unit(service)} failed: {done.stdout.strip()}")
+        raise SeamlessError(f"systemctl show {unit(service)} failed: {done.stdout.strip()}")
     return properties
 
 
 def _story(service: Service) -> str:
     """Return the last lines that the unit logged, for an error message."""
-    command = ["journalctl", "--no-pager", "--lines", "20", "--output", "cat", "--unit", _unit(service)]
+    command = ["journalctl", "--no-pager", "--lines", "20", "--output", "cat", "--unit", unit(service)]
     if service.get("scope") == "user":
         command.insert(1, "--user")
     try:
@@ -79,10 +80,10 @@ def _story(service: Service) -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return f"Last lines of {_unit(service)}:\n{done.stdout.strip()[-2000:]}" if done.stdout.strip() else ""
+    return f"Last lines of {unit(service)}:\n{done.stdout.strip()[-2000:]}" if done.stdout.strip() else ""
 
 
-def _members(control_group: str) -> list[int]:
+def members(control_group: str) -> list[int]:
     """Return the pids of a unit's control group, whichever hierarchy systemd uses."""
     for base in ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"):
         try:
@@ -96,8 +97,8 @@ def _members(control_group: str) -> list[int]:
 def _releases_of(properties: t.Mapping[str, str], releases_dir: str) -> dict[str, processes.Use]:
     """Return the releases that the unit's processes show to work in, each with one process as evidence."""
     main = int(properties.get("MainPID") or 0)
-    members = _members(properties["ControlGroup"]) if properties.get("ControlGroup") else []
-    pids = [pid for pid in dict.fromkeys([main, *members]) if pid]
+    others = members(properties["ControlGroup"]) if properties.get("ControlGroup") else []
+    pids = [pid for pid in dict.fromkeys([main, *others]) if pid]
     return {use.release: use for pid in pids for use in processes.uses(pid, releases_dir)}
 
 
@@ -119,7 +120,7 @@ def _started(properties: t.Mapping[str, str]) -> float:
 
 
 def _look(service: Service, releases_dir: str) -> dict[str, t.Any]:
-    properties = _show(service)
+    properties = show(service)
     started = _started(properties)
     shown = _releases_of(properties, releases_dir)
     return {
@@ -158,9 +159,9 @@ def check(services: t.Sequence[Service], releases_dir: str) -> None:
 
 def _refuse_what_cannot_be(service: Service, look: t.Mapping[str, t.Any]) -> None:
     if not look["loaded"]:
-        raise SeamlessError(f"unit {_unit(service)} is not known to systemd on this host: install it, or correct the name in services.")
+        raise SeamlessError(f"unit {unit(service)} is not known to systemd on this host: install it, or correct the name in services.")
     if service.get("action") == "reload" and not look["can_reload"] and look["active"]:
-        raise SeamlessError(f"unit {_unit(service)} can't be reloaded (it has no ExecReload): use action: restart.")
+        raise SeamlessError(f"unit {unit(service)} can't be reloaded (it has no ExecReload): use action: restart.")
 
 
 def apply(
@@ -181,10 +182,10 @@ def apply(
         if due:
             verb = action if look["active"] else "start" if action == "reload" else action
             # A release that crashed in a loop leaves the unit at systemd's start limit, which would refuse the way back.
-            _systemctl(service, "reset-failed", _unit(service))
-            done = _systemctl(service, verb, _unit(service), timeout=float(service.get("timeout", 60)))
+            systemctl(service, "reset-failed", unit(service))
+            done = systemctl(service, verb, unit(service), timeout=float(service.get("timeout", 60)))
             if done.returncode != 0:
-                raise SeamlessError(f"systemctl {verb} {_unit(service)} failed: {done.stdout.strip()} {_story(service)}".strip())
+                raise SeamlessError(f"systemctl {verb} {unit(service)} failed: {done.stdout.strip()} {_story(service)}".strip())
         after = _look(service, releases_dir) if due else look
         results.append({**after, "action": action, "acted": due, "restarted": due and action == "restart"})
     return results
@@ -219,19 +220,19 @@ def confirm(
             look = _look(service, releases_dir)
             others = [seen for seen in look["releases"] if seen != release]
             if not look["active"]:
-                raise SeamlessError(f"unit {_unit(service)} is {look['sub']} after the switch to {release}. {_story(service)}")
+                raise SeamlessError(f"unit {unit(service)} is {look['sub']} after the switch to {release}. {_story(service)}")
             if look["restarts"] > earlier["restarts"] or (look["pid"] != earlier["pid"] and service.get("action") != "reload"):
-                raise SeamlessError(f"unit {_unit(service)} died and was started again by systemd after the switch to {release}. {_story(service)}")
+                raise SeamlessError(f"unit {unit(service)} died and was started again by systemd after the switch to {release}. {_story(service)}")
             if earlier["acted"] and service.get("action") != "reload" and (look["started_monotonic"] or switched_monotonic) < switched_monotonic:
                 raise SeamlessError(
-                    f"unit {_unit(service)} still has process {look['pid']}, which started before the switch to {release}: the "
+                    f"unit {unit(service)} still has process {look['pid']}, which started before the switch to {release}: the "
                     f"{earlier['action']} did not end it. Correct the unit's PIDFile or ExecStop, so that systemd knows the process and can end it."
                 )
             if not others:
                 break
             if time.monotonic() >= deadline:
                 raise SeamlessError(
-                    f"unit {_unit(service)} still works in release {others[0]} ({look['evidence'][others[0]]}), not in {release}: a process keeps "
+                    f"unit {unit(service)} still works in release {others[0]} ({look['evidence'][others[0]]}), not in {release}: a process keeps "
                     "the directory it was started in. Use action: restart, and start it through the current link."
                 )
             time.sleep(0.1)

@@ -15,6 +15,13 @@ import typing as t
 DEFAULTS: dict[str, t.Any] = {
     "adopt": False,
     "app": None,
+    "audit_consent": "",
+    "audit_data_dirs": [],
+    "audit_fail_on": "fix",
+    "audit_format": "text",
+    "audit_json": "",
+    "audit_skip": {},
+    "audit_slow_url": "",
     "auto_promote": True,
     "bake_health": [],
     "bake_seconds": 0,

@@ -6,6 +6,7 @@
 # Builds the image of the test fleet, once for each recipe: Debian with systemd as PID 1, sshd, Python, HAProxy, keepalived.
 # Usage: image.sh            prints the image's name; everything else goes to standard error.
 #        image.sh database   the same with PostgreSQL, MariaDB and the drivers for Python; the services are there and not enabled.
+#        image.sh php        the same with nginx and php-fpm; the services are there and not enabled.
 #        image.sh balancers [SUITE]   the balancers that Debian's SUITE has, bookworm by default, without systemd.
 set -euo pipefail
 
@@ -32,6 +33,11 @@ case ${1:-} in
         packages+=,postgresql,mariadb-server,python3-psycopg,python3-psycopg2,python3-pymysql
         prepare="systemctl disable postgresql.service mariadb.service >/dev/null 2>&1$prepare"
         ;;
+    php)
+        name=php
+        packages+=,nginx-light,php-fpm
+        prepare="systemctl disable nginx.service php8.2-fpm.service >/dev/null 2>&1$prepare"
+        ;;
     balancers)
         name=balancers
         suite=${2:-bookworm}
@@ -43,7 +49,7 @@ case ${1:-} in
         esac
         prepare='rm -rf /var/cache/apt/*.bin /var/lib/apt/lists/*'
         ;;
-    *) echo "image.sh makes the image of the fleet (no argument), of its databases (\"database\") or of balancers (\"balancers SUITE\"), not \"$1\"." >&2; exit 2 ;;
+    *) echo "image.sh makes the image of the fleet (no argument), of its databases (\"database\"), of PHP (\"php\") or of balancers (\"balancers SUITE\"), not \"$1\"." >&2; exit 2 ;;
 esac
 digest=$(printf '%s' "$packages$suite$prepare" | sha256sum | cut -c1-12)
 image=localhost/seamless-rollout-$name:$digest

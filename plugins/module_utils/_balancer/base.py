@@ -68,6 +68,17 @@ class Change(t.NamedTuple):
     weight: int | None = None
 
 
+class Setup(t.NamedTuple):
+    """How a pool was set up. *sticky* is none, cookie, table (of clients) or hash; *lifetime*, in seconds, is after how long at most a sticky client
+    may come to another member, None for never, and *line* what says so. *check* is what a health check asks: http (*check_path*), tcp, none or another."""
+
+    sticky: str
+    lifetime: float | None
+    line: str
+    check: str
+    check_path: str | None = None
+
+
 class Driver:
     """What a balancer must be able to do; everything else is the same for all and lives in ``rotation.py``.
 
@@ -124,6 +135,10 @@ class Driver:
 
     def persist(self, path: str) -> None:
         raise SeamlessError(f"driver {self.name} has no state to keep: leave persist_state out.")
+
+    def setups(self) -> dict[str, Setup]:
+        """Return how each pool was set up, by the name of its backend; nothing of a pool of which that can't be read."""
+        return {}
 
     def hints(self, members: t.Sequence[Member]) -> list[str]:
         """Return what an operator should know of the set-up before relying on it."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _files
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef, gone
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Change, Driver, Member, MemberRef, Setup, gone
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.runtime_socket import RuntimeSocket
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
@@ -187,6 +188,15 @@ class HAProxy(Driver):
         if not os.path.isdir(directory):
             raise SeamlessError(f"persist_state is {path!r}: {directory} is not there. Use the path of HAProxy's server-state-file.")
         _files.write_atomically(path, self.socket.ask("show servers state").encode())
+
+    def setups(self) -> dict[str, Setup]:
+        """Read the files that this HAProxy was started with: it has not seen what was written into them since. The socket says none of it."""
+        from ansible_collections.seamless.rollout.plugins.module_utils._balancer import haproxy_config
+
+        process = re.search(r"^Pid: (\d+)$", self.socket.ask("show info"), re.MULTILINE)
+        # Behind a TCP socket on another machine there is another process of that number, or none.
+        texts = haproxy_config.read(int(process[1])) if process else None
+        return {name: haproxy_config.setup_of(lines) for name, lines in haproxy_config.proxies(texts or []).items()}
 
     def hints(self, members: t.Sequence[Member]) -> list[str]:
         found = []

@@ -15,7 +15,11 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import open_drivers
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
-ARGUMENT_SPEC: dict[str, t.Any] = {**options.SPEC, "balancers": {"type": "list", "elements": "dict", "default": []}}
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **options.SPEC,
+    "balancers": {"type": "list", "elements": "dict", "default": []},
+    "setup": {"type": "bool", "default": False},
+}
 
 
 def describe(member: Member, record: t.Mapping[str, t.Any] | None, split: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
@@ -52,13 +56,17 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     pools: dict[tuple[str, str], list[dict[str, t.Any]]] = {}
     serving: dict[tuple[str, str], int] = {}
     weights: dict[tuple[str, str], t.Sequence[int] | None] = {}
+    setups: dict[tuple[str, str], dict[str, t.Any]] = {}
     hints: list[str] = []
     for driver in open_drivers(params):
         members = driver.members()
         hints += driver.hints(members)
+        known = driver.setups() if params["setup"] else {}
         for member in members:
             key = (member.ref.balancer, member.ref.backend)
             pools.setdefault(key, []).append(describe(member, records.get(member.ref), splits.get(member.ref)))
+            if member.ref.backend in known:
+                setups[key] = known[member.ref.backend]._asdict()
             weights[key] = driver.weight_range(member.ref.backend)
             serving[key] = serving.get(key, 0) + (member.serving and not member.backup)
     return {
@@ -66,7 +74,7 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         "pools": [
             {
                 "balancer": key[0], "backend": key[1], "members": members, "up": serving[key], "total": sum(not member["backup"] for member in members),
-                "weights": weights[key],
+                "weights": weights[key], **({"setup": setups.get(key)} if params["setup"] else {}),
             }
             for key, members in pools.items()
         ],

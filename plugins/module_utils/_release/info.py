@@ -30,11 +30,12 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 CURRENT = "@current@"
 
 
-def _with_current(value: t.Any, current: str | None) -> t.Any:
+def with_current(value: t.Any, current: str | None) -> t.Any:
+    """Return *value* with the release *current* wherever :data:`CURRENT` stands."""
     if isinstance(value, dict):
-        return {key: _with_current(item, current) for key, item in value.items()}
+        return {key: with_current(item, current) for key, item in value.items()}
     if isinstance(value, list):
-        return [_with_current(item, current) for item in value]
+        return [with_current(item, current) for item in value]
     return value.replace(CURRENT, current or "none") if isinstance(value, str) else value
 
 
@@ -76,7 +77,7 @@ def survey(store: Store, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     if params.get("health"):
         from ansible_collections.seamless.rollout.plugins.module_utils import _health
 
-        results = _health.probe_once(_health.validate_probes(_with_current(params["health"], current.release)))
+        results = _health.probe_once(_health.validate_probes(with_current(params["health"], current.release)))
         result["health"] = results
         result["healthy"] = all(item["ok"] for item in results)
         result["served_version"] = next((item["version"] for item in results if item["version"] is not None), None)

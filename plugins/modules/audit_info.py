@@ -11,8 +11,8 @@ module: audit_info
 short_description: Read what an application on a host does that a rolling release has to know
 version_added: 0.1.0
 description:
-  - 'Reads, without changing anything, what the playbook C(seamless.rollout.audit) judges: the units of the services and how their processes end, what was written into
-    the live release, which files of configuration name a release, the settings of nginx and PHP, directories with data of users, and the clock.'
+  - 'Reads, without changing anything, what the playbook C(seamless.rollout.audit) judges: the units of the services and how their processes end, what was
+    written into the live release, which files of configuration name a release, the settings of nginx and PHP, directories with data of users, and the clock.'
   - The files of nginx and PHP are read, no program of them is run. Contents of files and the values of variables are not returned.
   - Run it as root. Another user does not see what the processes of others have open.
 author:

@@ -12,7 +12,8 @@ short_description: Restart and stop an application on a host that is out of rota
 version_added: 0.1.0
 description:
   - Restarts the services while a request to O(slow_url) is under way, and says whether it was answered.
-  - Then stops each service that listens, one after another, asks the health probes and O(endpoints) until they fail, for at most 10 seconds, and starts it again.
+  - Then stops each service that listens, one after another, asks the health probes and O(endpoints) until they fail, for at most 10 seconds, and starts
+    it again.
   - Fails where something does not run afterwards, or is not healthy.
   - Take the host out of rotation before, as the playbook C(seamless.rollout.audit) does.
 author:

@@ -36,8 +36,8 @@ options:
   setup:
     description:
       - Whether to say how each pool was set up too, in C(setup) of RV(pools), V(null) where that can't be read.
-      - 'C(sticky) is V(none), V(cookie), V(table) or V(hash), C(lifetime) after how many seconds at most a sticky client may come to another member (V(null) for
-        never), C(line) the setting that says so. C(check) is what health checks ask: V(http) with C(check_path), V(tcp), or the name of another check.'
+      - 'C(sticky) is V(none), V(cookie), V(table) or V(hash), C(lifetime) after how many seconds at most a sticky client may come to another member (V(null)
+        for never), C(line) the setting that says so. C(check) is what health checks ask: V(http) with C(check_path), V(tcp), or the name of another check.'
       - For V(haproxy), from the files that it was started with.
     type: bool
     default: false

@@ -55,8 +55,8 @@ EXAMPLES = r"""
 RETURN = r"""
 audit:
   description:
-    - 'The audit as data: C(ready), C(counts), C(smallest_first), and C(checks), each with C(check), C(verdict) (V(ready), V(fix) or V(not checked)), C(evidence),
-      C(settings), C(effort), C(not_checked) and C(guide).'
+    - 'The audit as data: C(ready), C(counts), C(smallest_first), and C(checks), each with C(check), C(verdict) (V(ready), V(fix) or V(not checked)),
+      C(evidence), C(settings), C(effort), C(not_checked) and C(guide).'
   returned: when O(step=report)
   type: dict
 msg:

@@ -140,6 +140,7 @@ def local_state(site: Site) -> Looking:
 
 
 def _directory(look: Looking, path: str, found: t.Mapping[str, Answer], all_hosts: int) -> None:
+    """Judge one directory of data: shared by all, the same everywhere, or each host's own."""
     hosts = list(found)
     first = next(iter(found.values()))
     local = [host for host, item in found.items() if not item["shared"]]
@@ -162,7 +163,8 @@ def _directory(look: Looking, path: str, found: t.Mapping[str, Answer], all_host
             look.good(where, f"PHP has no session in {path}")
     elif (len({item["digest"] for item in found.values()}) > 1 or len(found) < all_hosts) and any(item["files"] for item in found.values()):
         names = {host: set(item["newest"]) for host, item in found.items()}
-        only = next(((host, name) for host in hosts for name in found[host]["newest"] if all(name not in names[other] for other in hosts if other != host)), None)
+        alone = ((host, name) for host in hosts for name in found[host]["newest"] if all(name not in names[other] for other in hosts if other != host))
+        only = next(alone, None)
         example = f"; {only[1]} is on {only[0]} alone" if only else ""
         what = "sessions" if sessions else "files"
         setting = (
@@ -200,9 +202,9 @@ def php_caches(site: Site) -> Looking:
 
 def _pool(look: Looking, host: str, scripts: t.Sequence[Answer], interpreter: Answer, pool: Answer, service: str) -> None:
     settings = pool["settings"]
-    cached = "opcache.validate_timestamps=0, so for ever" if settings["opcache.validate_timestamps"].lower() in ("0", "off", "no", "") else (
-        f"realpath_cache_ttl={settings['realpath_cache_ttl']} s"
-    )
+    off = ("0", "off", "no", "")
+    ever = settings["opcache.enable"].lower() not in off and settings["opcache.validate_timestamps"].lower() in off
+    cached = "opcache.validate_timestamps=0, so for ever" if ever else f"realpath_cache_ttl={settings['realpath_cache_ttl']} s"
     mine = [item for item in scripts if item["pass"].replace("unix:", "") == pool["listen"]] or list(scripts)
     if interpreter["kind"] == "apache":
         look.bad(host, f"Apache's PHP caches paths through current ({cached}), and {interpreter['unit']} is not in rollout_services", service, VARIABLE)
@@ -226,7 +228,8 @@ def expanded_schema(site: Site) -> Looking:
         look.unknown("", site.schema_why or "rollout_migrations is not set: rollouts don't change a database")
     elif site.schema["problems"]:
         for problem in site.schema["problems"]:
-            look.bad("", str(problem), "change that migration as the message says, or allow its rule in rollout_migrations.allow where it is meant", APPLICATION)
+            setting = "change that migration as the message says, or allow its rule in rollout_migrations.allow where it is meant"
+            look.bad("", str(problem), setting, APPLICATION)
     else:
         names = [str(note) for note in site.schema["notes"]]
         look.good("", "; ".join(names) or f"release {site.schema['release']} has no migration")
@@ -252,8 +255,8 @@ def disk(site: Site) -> Looking:
             fits = max(0, int(free // tree["bytes"])) + have - 1 if tree["bytes"] and free > 0 else 0
             setting = f"rollout_keep_releases: {fits}" if fits >= 2 else f"free {_size(need - free)} on {site.root}"
             look.bad(
-                host, f"{missing} more releases of {_size(tree['bytes'])} need {_size(need)}, and {_size(max(0, free))} are free above rollout_min_free", setting,
-                VARIABLE if fits >= 2 else MACHINE,
+                host, f"{missing} more releases of {_size(tree['bytes'])} need {_size(need)}, and {_size(max(0, free))} are free above rollout_min_free",
+                setting, VARIABLE if fits >= 2 else MACHINE,
             )
         elif space["total_inodes"] and space["free_inodes"] < files:
             look.bad(host, f"{missing} more releases need {files} inodes, and {space['free_inodes']} are free", f"free inodes on {site.root}", MACHINE)
@@ -286,7 +289,8 @@ def clock(site: Site) -> Looking:
             look.bad(host, f"its clock is at least {off} the controller's", "systemctl enable --now systemd-timesyncd (or chrony)", LINE)
         elif keeping["synchronised"] is False and not keeping["container"]:
             who = f"{keeping['daemon']} runs" if keeping["daemon"] else "no time daemon runs"
-            look.bad(host, f"its clock is right, but nobody keeps it so ({who}, and the kernel says: not synchronised)", "systemctl enable --now systemd-timesyncd", LINE)
+            seen = f"its clock is right, but nobody keeps it so ({who}, and the kernel says: not synchronised)"
+            look.bad(host, seen, "systemctl enable --now systemd-timesyncd", LINE)
         else:
             kept = "a container's, kept by its machine" if keeping["container"] else "kept by " + (keeping["daemon"] or "its machine")
             look.good(host, f"within {SKEW:g} s of the controller's, {kept}")

@@ -138,7 +138,7 @@ def health_endpoint(site: Site) -> Looking:
     for host, answer in site.answers.items():
         for result in answer["survey"]["health"]:
             if not result["ok"] and not _other_version(site, host, result):
-                look.bad(host, f"is not healthy now: {result['detail']}", f"repair {host}, or correct rollout_health", APPLICATION)
+                look.bad(host, f"is not healthy now: {_brief(result['detail'])}", f"repair {host}, or correct rollout_health", APPLICATION)
         own = {unit["unit"] for unit in answer["units"]}
         for endpoint in answer["endpoints"]:
             path = urllib.parse.urlsplit(endpoint["url"]).path or "/"
@@ -159,6 +159,11 @@ def health_endpoint(site: Site) -> Looking:
     return look
 
 
+def _brief(detail: str) -> str:
+    """Return what a probe said, without the page that came with it."""
+    return " ".join(detail.split())[:160]
+
+
 def _kind(endpoint: Answer) -> tuple[t.Any, ...]:
     return (urllib.parse.urlsplit(endpoint["url"]).path, tuple(endpoint["listeners"]))
 
@@ -170,11 +175,11 @@ def _tried_dead(site: Site, look: Looking, tried: Answer) -> set[tuple[t.Any, ..
         path = urllib.parse.urlsplit(one["url"]).path or "/"
         if one["alive"]:
             look.bad(
-                site.consent, f"{path} still answered as healthy ({one['detail']}) 10 s after {service} was stopped",
+                site.consent, f"{path} still answered as healthy ({_brief(one['detail'])}) 10 s after {service} was stopped",
                 f"let {path} be answered by {service}, or by something that asks it", APPLICATION,
             )
         else:
-            look.good(site.consent, f"{path} failed when {service} was stopped ({one['detail']})")
+            look.good(site.consent, f"{path} failed when {service} was stopped ({_brief(one['detail'])})")
     for item in tried["dead"]:
         if item["why"] and not asked:
             look.unknown(site.consent, f"{item['service']} was not stopped: {item['why']}")

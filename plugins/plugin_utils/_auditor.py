@@ -130,8 +130,8 @@ class Auditor:
             raise SeamlessError("\n".join(problems))
         schema, why = self._schema()
         return {
-            "calls": calls, "health": health, "balancers": preflight.distinct_balancers(calls), "schema": schema, "schema_why": why, "lock_id": f"audit-{whoami()}",
-            "owner": whoami(), "try_host": "", "try_calls": [], "try_endpoints": [], "untried": "",
+            "calls": calls, "health": health, "balancers": preflight.distinct_balancers(calls), "schema": schema, "schema_why": why,
+            "lock_id": f"audit-{whoami()}", "owner": whoami(), "try_host": "", "try_calls": [], "try_endpoints": [], "untried": "",
         }
 
     def _schema(self) -> tuple[dict[str, t.Any] | None, str]:

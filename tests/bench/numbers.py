@@ -266,6 +266,11 @@ def floating_ip(name: str) -> list[Row]:
     return [Row(f"floating_ip_{name}_gap", value, "<= 1 s", 0 < found.gap <= 1)]
 
 
+def audit() -> list[Row]:
+    """Audits of two good fleets, and of fleets with one fault each."""
+    return from_tests("audit", "each fault named and no other, nothing on the good ones", 20, ("good_site or planted or consent", "tests/integration/test_audit.py"))
+
+
 ROWS: dict[str, t.Callable[[], list[Row]]] = {
     "demo_failed_requests": demo,
     "switch_bad_reads": switches,
@@ -292,6 +297,7 @@ ROWS: dict[str, t.Callable[[], list[Row]]] = {
     "migration_backfill": migration_backfill,
     "contract_refused": contract_refused,
     "rollback_past_contract": rollback_past_contract,
+    "audit": audit,
     "driver_conformance": balancers.driver_conformance,
     "driver_rolls": balancers.driver_rolls,
     "driver_example": balancers.driver_example,

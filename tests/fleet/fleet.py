@@ -98,16 +98,20 @@ class Played(t.NamedTuple):
 
 
 class Fleet:
-    """*web* application hosts, *lb* HAProxy hosts and *db* database hosts on a network of their own. The prefix is unique to this fleet."""
+    """*web* application hosts, *lb* HAProxy hosts and *db* database hosts on a network of their own. The prefix is unique to this fleet.
+
+    Application hosts are made by the *recipe* of ``image.sh``; where there are database hosts, by that of a database.
+    """
 
     def __init__(
-        self, web: int = 6, lb: int = 2, db: int = 0, *, prefix: str | None = None, backend: str = "shop", port: int = 8000, check: str = "/health"
+        self, web: int = 6, lb: int = 2, db: int = 0, *, prefix: str | None = None, backend: str = "shop", port: int = 8000, check: str = "/health",
+        recipe: str = "",
     ) -> None:
         self.prefix = f"{PREFIX}{prefix or secrets.token_hex(3)}"
         self.web = [f"web{number}" for number in range(1, web + 1)]
         self.lb = [f"lb{number}" for number in range(1, lb + 1)]
         self.db = [f"db{number}" for number in range(1, db + 1)]
-        self.backend, self.port, self.check = backend, port, check
+        self.backend, self.port, self.check, self.recipe = backend, port, check, recipe
         self.directory = os.path.join(tempfile.gettempdir(), self.prefix)
         self.addresses: dict[str, str] = {}
         self.images: dict[str, str] = {}
@@ -150,7 +154,8 @@ class Fleet:
 
     def up(self) -> None:
         # An application with a database needs its drivers.
-        for hosts, recipe in ((self.lb if self.db else [*self.web, *self.lb], []), ([*self.web, *self.db] if self.db else [], ["database"])):
+        special = "database" if self.db else self.recipe
+        for hosts, recipe in ((self.lb if special else [*self.web, *self.lb], []), ([*self.web, *self.db] if special else [], [special])):
             if hosts:
                 image = run(os.path.join(REPO, "tests", "tools", "image.sh"), *recipe, timeout=600).strip().splitlines()[-1]
                 self.images.update(dict.fromkeys(hosts, image))

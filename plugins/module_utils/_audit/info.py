@@ -17,6 +17,7 @@ import urllib.parse
 from ansible_collections.seamless.rollout.plugins.module_utils import _files, _health
 from ansible_collections.seamless.rollout.plugins.module_utils._audit import kernel, mentions, nginx, php, places, tree, units
 from ansible_collections.seamless.rollout.plugins.module_utils._release import info as releases
+from ansible_collections.seamless.rollout.plugins.module_utils._release.processes import pids
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -73,7 +74,7 @@ def _says(health: t.Sequence[t.Mapping[str, t.Any]], survey: t.Mapping[str, t.An
 
 def _nginx() -> list[nginx.Directive]:
     """Return the configuration of the nginx that runs here, nothing where none does."""
-    for pid in kernel.pids():
+    for pid in pids():
         title = kernel.title(pid)
         if title.startswith("nginx: master process"):
             named = re.search(r"\s-c\s+(\S+)", title)

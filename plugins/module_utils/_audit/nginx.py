@@ -27,7 +27,7 @@ class Directive:
     words: list[str]
     path: str
     line: int
-    block: list["Directive"] = dataclasses.field(default_factory=list)
+    block: list[Directive] = dataclasses.field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -126,28 +126,28 @@ def fixed_answer(directives: t.Sequence[Directive], port: str, path: str) -> str
     for server, dummy in walk(directives):
         if server.name != "server" or not server.block or not _listens(server, port):
             continue
-        block, around = _location(server, path)
+        block = _location(server, path)
         answer = next((item for item in _own(block.block, "return") if re.match(r"2\d\d\Z", (item.words[1:] or [""])[0])), None)
         if answer:
             return f"{' '.join(answer.words)} in {answer.path}:{answer.line}"
         if any(_own(block.block, name) for name in ("proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "try_files", "return", "rewrite")):
             continue
-        root = (_own(block.block, "root") or _own(server.block, "root") or [None])[-1]
-        place = os.path.join(root.words[1], path.lstrip("/")) if root is not None and len(root.words) > 1 else ""
+        roots = [words[1] for words in (item.words for item in _own(block.block, "root") or _own(server.block, "root")) if len(words) > 1]
+        place = os.path.join(roots[-1], path.lstrip("/")) if roots else ""
         if place and os.path.isfile(place) and not place.endswith(".php"):
             return f"{place}, a file that {block.path}:{block.line} serves"
     return None
 
 
-def _location(server: Directive, path: str) -> tuple[Directive, tuple[Directive, ...]]:
+def _location(server: Directive, path: str) -> Directive:
     """Return the block that answers *path*: an exact location, or the longest prefix, or the server. Regular expressions are not looked at."""
     best, length = server, -1
-    for directive, around in walk(server.block, (server,)):
+    for directive, dummy in walk(server.block):
         if directive.name != "location" or len(directive.words) < 2:
             continue
         modifier, pattern = (directive.words[1], directive.words[-1]) if len(directive.words) > 2 else ("", directive.words[1])
         if modifier == "=" and pattern == path:
-            return directive, around
+            return directive
         if modifier in ("", "^~") and path.startswith(pattern) and len(pattern) > length:
             best, length = directive, len(pattern)
-    return best, ()
+    return best

@@ -37,16 +37,9 @@ def read_ini(text: str) -> list[tuple[str, str, str]]:
         if not match or line.startswith((";", "#")):
             continue
         value = match[2]
-        if value[:1] in ("\"", "'") and value[1:].find(value[0]) >= 0:
-            value = value[1:1 + value[1:].index(value[0])]
-        else:
-            value = value.split(";", 1)[0].strip()
-        found.append((section, match[1], value))
+        quoted = re.match(r"([\"'])(.*?)\1", value)
+        found.append((section, match[1], quoted[2] if quoted else value.split(";", 1)[0].strip()))
     return found
-
-
-def switched_on(value: str) -> bool:
-    return value.strip().lower() in ("1", "on", "yes", "true")
 
 
 def _ini_files(main: t.Sequence[str], scanned: t.Sequence[str]) -> list[str]:

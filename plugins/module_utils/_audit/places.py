@@ -19,7 +19,9 @@ from ansible_collections.seamless.rollout.plugins.module_utils._release.store im
 MOST_FILES = 20_000
 NEWEST = 100
 # What each host has for itself, by the name of a file or of a directory on the way to it.
-_OWN = re.compile(r"(^|/)(logs?|tmp|temp|caches?|pids?|run|sockets?|__pycache__|\.cache|framework/views)(/|\Z)|\.(log|pid|sock|lock|tmp|pyc)(\.\d+)?(\.gz)?\Z", re.IGNORECASE)
+_OWN = re.compile(
+    r"(^|/)(logs?|tmp|temp|caches?|pids?|run|sockets?|__pycache__|\.cache|framework/views)(/|\Z)|\.(log|pid|sock|lock|tmp|pyc)(\.\d+)?(\.gz)?\Z", re.IGNORECASE
+)
 _SESSION = re.compile(r"(^|/)sess(ion)?[-_][A-Za-z0-9,-]{6,}[^/]*\Z|(^|/)sessions?/[^/]+\Z|\.sess(ion)?\Z", re.IGNORECASE)
 _DATABASE = re.compile(r"\.(db|db3|sqlite|sqlite3|s3db|mdb|rdb)\Z", re.IGNORECASE)
 # Directories of the system, in which no application keeps its users' data.

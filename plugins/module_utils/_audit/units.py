@@ -33,7 +33,7 @@ def seconds(span: str) -> float | None:
 
 def references(texts: t.Mapping[str, str], root: str) -> list[dict[str, str]]:
     """Return every mention of a directory of *root*: in which setting, as what (current, preview, release), and the path."""
-    pattern = re.compile(re.escape(root.rstrip("/")) + r"/(current|preview|releases/[A-Za-z0-9][A-Za-z0-9._+-]*)")
+    pattern = re.compile(re.escape(root.rstrip("/")) + r"/(current|preview|releases/[A-Za-z0-9][A-Za-z0-9._+-]*)(?![\w-])(/[^\s;,:\"'{}()]*)?")
     found = []
     for setting, text in texts.items():
         for match in pattern.finditer(text):

@@ -19,6 +19,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base im
 _UNITS = {"us": 1e-6, "ms": 1e-3, "": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PROXIES = ("defaults", "backend", "listen", "frontend")
 _HASHES = ("source", "uri", "url_param", "hdr", "rdp-cookie", "hash")
+_OTHER_CHECKS = ("external-check", "ldap-check", "mysql-check", "pgsql-check", "redis-check", "smtpchk", "ssl-hello-chk", "tcp-check")
 Lines = t.List[t.List[str]]
 
 
@@ -75,7 +76,7 @@ def setup_of(lines: Lines) -> Setup:
         if words[:2] == ["option", "httpchk"]:
             rest = [word for word in words[2:] if word.startswith(("/", "*"))]
             asked, path, off = "http", rest[0] if rest else path or "/", False
-        elif words[:2] in (["option", "external-check"], ["option", "mysql-check"], ["option", "pgsql-check"], ["option", "redis-check"], ["option", "smtpchk"]):
+        elif words[0] == "option" and words[1:2] and words[1] in _OTHER_CHECKS:
             asked, path = words[1], None
         elif words[:2] == ["http-check", "send"] and "uri" in words[:-1]:
             path = words[words.index("uri") + 1]

@@ -268,7 +268,8 @@ def floating_ip(name: str) -> list[Row]:
 
 def audit() -> list[Row]:
     """Audits of two good fleets, and of fleets with one fault each."""
-    return from_tests("audit", "each fault named and no other, nothing on the good ones", 20, ("good_site or planted or consent", "tests/integration/test_audit.py"))
+    wanted = ("good_site or planted or consent", "tests/integration/test_audit.py")
+    return from_tests("audit", "each fault named and no other, nothing on the good ones", 20, wanted)
 
 
 ROWS: dict[str, t.Callable[[], list[Row]]] = {

@@ -283,3 +283,35 @@ def test_a_host_that_can_not_be_reached_is_not_called_ready(site: Audited) -> No
     assert data["unreachable"].keys() == {"web3"}, played.text
     assert to_fix(data) == []
     assert {"current", "release-tree", "local-state", "clock", "disk", "served-version"} <= set(not_checked(data))
+
+
+def test_a_host_that_does_not_come_back_is_said_to_be_out(site: Audited) -> None:
+    with site.unit("ExecStartPre=/usr/bin/test ! -e /run/shop-broken", "TimeoutStopSec=5", hosts=["web2"], after="rm -f /run/shop-broken"):
+        site.fleet.shell("web2", "touch /run/shop-broken")
+        played, data = site.audit(**{**site.fine, "healthy_deadline": 3, "enable_timeout": 5})
+        assert played.code != 0
+        assert "web2 is still out of rotation" in " ".join(played.text.split()), played.text
+        assert not site.fleet.standing("lb1")["web2"].startswith("UP")
+        assert "graceful-stop" in not_checked(data)
+        assert "lock" not in site.fleet.shell("web2", "ls /srv/shop/.rollout").split()
+        site.fleet.shell("web2", "rm /run/shop-broken; systemctl reset-failed shop; systemctl start shop")
+        # As it says, a rollout of what is live puts it back.
+        again = site.rollout("1.0")
+        assert again.code == 0, again.text
+        assert site.all_up()
+
+
+def test_a_host_that_a_rollout_works_on_is_left_alone(site: Audited) -> None:
+    lock = {
+        "id": "somebody", "owner": "ann@laptop", "ttl": 3600, "boot": site.fleet.shell("web2", "cat /proc/sys/kernel/random/boot_id").strip(),
+        "monotonic": float(site.fleet.shell("web2", "cut -d' ' -f1 /proc/uptime")),
+    }
+    site.fleet.put("web2", "/srv/shop/.rollout/lock", json.dumps(lock))
+    try:
+        before = snapshot(site)
+        played, data = site.audit(**site.fine)
+        assert snapshot(site) == before
+    finally:
+        site.fleet.shell("web2", "rm /srv/shop/.rollout/lock")
+    stop = next(check for check in data["checks"] if check["check"] == "graceful-stop")
+    assert stop["not_checked"][0]["seen"] == "on web2: ann@laptop works there: somebody", played.text

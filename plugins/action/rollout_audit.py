@@ -49,5 +49,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         else:
             self._display.display(_audit.text(data))
         trouble = auditor.left_out_of_rotation()
-        failed = trouble or auditor.fails(data)
-        return {"audit": data, "msg": trouble or _audit.summary(data), **({"failed": True} if failed else {})}
+        # A task of its own fails: this one's whole result would be shown then.
+        return {"audit": data, "msg": trouble or _audit.summary(data), "ends_well": not trouble and not auditor.fails(data)}

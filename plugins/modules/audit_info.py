@@ -32,13 +32,13 @@ options:
     required: true
   services:
     description:
-      - Services of the application, as C(rollout_services) has them. See M(seamless.rollout.release_info#module).
+      - Services of the application, as C(rollout_services) has them. See M(seamless.rollout.release_info).
     type: list
     elements: dict
     default: []
   health:
     description:
-      - Health probes, as M(seamless.rollout.release_info#module) takes them. They are run once.
+      - Health probes, as M(seamless.rollout.release_info) takes them. They are run once.
     type: list
     elements: dict
     default: []
@@ -77,7 +77,7 @@ EXAMPLES = r"""
 RETURN = r"""
 survey:
   description:
-    - What M(seamless.rollout.release_info#module) returns.
+    - What M(seamless.rollout.release_info) returns.
   returned: success
   type: dict
 units:

@@ -40,13 +40,13 @@ options:
     required: true
   services:
     description:
-      - Services of the application, as C(rollout_services) has them. See M(seamless.rollout.release_info#module).
+      - Services of the application, as C(rollout_services) has them. See M(seamless.rollout.release_info).
     type: list
     elements: dict
     required: true
   health:
     description:
-      - Health probes, as M(seamless.rollout.release_info#module) takes them.
+      - Health probes, as M(seamless.rollout.release_info) takes them.
     type: list
     elements: dict
     default: []

@@ -11,7 +11,7 @@ module: rollout_audit
 short_description: Judge whether a site is ready for rolling releases
 version_added: 0.1.0
 description:
-  - Judges what M(seamless.rollout.audit_info#module) and M(seamless.rollout.lb_info#module) read, and shows it.
+  - Judges what M(seamless.rollout.audit_info) and M(seamless.rollout.lb_info) read, and shows it.
   - Part of the playbook C(seamless.rollout.audit), whose variables it reads.
 author:
   - Seamless Rollout Contributors (@seamless-rollout)
@@ -38,7 +38,7 @@ options:
       - report
   balancers:
     description:
-      - Answers of M(seamless.rollout.lb_info#module).
+      - Answers of M(seamless.rollout.lb_info).
     type: list
     elements: dict
     default: []
@@ -59,6 +59,11 @@ audit:
       C(evidence), C(settings), C(effort), C(not_checked) and C(guide).'
   returned: when O(step=report)
   type: dict
+ends_well:
+  description:
+    - Whether the playbook ends with exit code 0, by C(rollout_audit_fail_on).
+  returned: when O(step=report)
+  type: bool
 msg:
   description:
     - The answer in one line.

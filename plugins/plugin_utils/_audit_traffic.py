@@ -31,6 +31,7 @@ CHECKING = {
 }
 # Those that send sticky clients elsewhere at once when their member is drained.
 MOVING = ("traefik", "caddy", "aws_target_group", "hetzner", "digitalocean", "health_file")
+SHORT = 5  # seconds in which few requests that are under way come to their end
 SLOW = "-e rollout_audit_consent=HOST -e rollout_audit_slow_url=URL, where URL takes some seconds to answer on that host"
 
 
@@ -270,11 +271,13 @@ def _unit_stops(look: Looking, host: str, unit: Answer, interpreters: t.Sequence
         if unit["kill_signal"] == 9 or unit["kill_mode"] == "none":
             setting = "KillSignal=SIGTERM" if unit["kill_signal"] == 9 else "KillMode=mixed"
             look.bad(host, f"{name} has KillSignal={unit['kill_signal']} and KillMode={unit['kill_mode']}", f"in {name}: {setting}", LINE)
-        elif unit["catches"] is False:
+        elif unit["deaf"]:
             look.bad(
-                host, f"{name}: its process ({unit['program']}) has no handler for signal {unit['kill_signal']}, which ends it at once",
+                host, f"{name}: its process ({unit['deaf']}) has no handler for signal {unit['kill_signal']}, which ends it at once",
                 "handle SIGTERM: stop accepting connections, answer what is under way, then exit", APPLICATION,
             )
+        elif unit["stop_seconds"] is not None and unit["stop_seconds"] < SHORT:
+            look.bad(host, f"{name} is killed {unit['stop_seconds']:g} s after the signal to stop", f"in {name}: TimeoutStopSec=60", LINE)
 
 
 def sticky_sessions(site: Site) -> Looking:

@@ -65,6 +65,10 @@ def look(services: t.Sequence[t.Mapping[str, t.Any]], root: str, sockets: t.Mapp
         pids = [pid for pid in dict.fromkeys([main, *members]) if pid]
         signal = int(properties.get("KillSignal") or 15)
         texts = places(properties)
+        serving = [pid for pid in pids if kernel.listening(pid, sockets)]
+        # By default systemd sends the signal to all processes of a unit, else to the main one, and the others are killed after it or live on.
+        signalled = serving if properties.get("KillMode") == "control-group" else [main] if serving and main else []
+        deaf = [pid for pid in signalled if kernel.catches(pid, signal) is False]
         found.append(
             {
                 "name": str(service["name"]),
@@ -84,9 +88,8 @@ def look(services: t.Sequence[t.Mapping[str, t.Any]], root: str, sockets: t.Mapp
                 "triggered_by": properties.get("TriggeredBy", "").split(),
                 "pid": main,
                 "pids": pids,
-                "program": kernel.comm(main) if main else "",
-                "catches": kernel.catches(main, signal) if main else None,
-                "listens": sorted({where for pid in pids for where in kernel.listening(pid, sockets)}),
+                "deaf": kernel.comm(deaf[0]) if deaf else None,
+                "listens": sorted({where for pid in serving for where in kernel.listening(pid, sockets)}),
                 "writes": sorted({path for pid in pids for path in kernel.written_files(pid)})[:50],
                 "state_directories": properties.get("StateDirectory", "").split(),
                 "writable": [path.lstrip("-+") for path in properties.get("ReadWritePaths", "").split()],

@@ -44,7 +44,7 @@ def answer(**changes: t.Any) -> dict[str, t.Any]:
                 "name": "shop", "unit": "shop.service", "action": "restart", "active": True, "references": [
                     {"setting": "WorkingDirectory", "kind": "current", "path": "/srv/shop/current"}
                 ], "starts": {"WorkingDirectory": "/srv/shop/current"}, "stops_itself": False, "kill_mode": "control-group", "kill_signal": 15,
-                "catches": True, "program": "python3",
+                "deaf": None, "stop_seconds": 90.0,
             }
         ],
         "endpoints": [{"url": "http://127.0.0.1:8000/health", "listeners": ["shop.service"], "programs": ["python3"], "front": False, "fixed": None}],
@@ -159,6 +159,8 @@ def test_a_host_without_an_answer_keeps_its_checks_from_being_ready() -> None:
         ("local-state", {"answers": changed("web2", "databases", [{"path": "/var/lib/shop/db.sqlite3", "unit": "shop.service", "filesystem": "ext4"}])}, "fix",
          "web2: shop.service writes a database of its own", "a database server"),
         ("graceful-stop", {"answers": changed("web2", "units.0.kill_signal", 9)}, "fix", "KillSignal=9", "KillSignal=SIGTERM"),
+        ("graceful-stop", {"answers": changed("web2", "units.0.stop_seconds", 2.0)}, "fix", "is killed 2 s after the signal", "TimeoutStopSec=60"),
+        ("graceful-stop", {"answers": changed("web2", "units.0.deaf", "node")}, "fix", r"web2: shop.service: its process \(node\)", "handle SIGTERM"),
         ("sticky-sessions", {"balancers": balancers(pool(*map(member, HOSTS), sticky="cookie", lifetime=20.0, line="cookie SRV insert maxlife 20s"))}, "ready",
          "for 20 s at most", ""),
         ("sticky-sessions", {"balancers": balancers(pool(*map(member, HOSTS), sticky="cookie", lifetime=None, line="c"), sticky="move")}, "ready",

@@ -102,8 +102,15 @@ class Looking:
         if where and where not in places:
             places.append(where)
 
+    def unanswered(self, site: Site) -> None:
+        """Note the hosts that gave no answer."""
+        for host, why in site.broken.items():
+            self.unknown(host, f"gives no answer: {why}")
+
     def verdict(self) -> dict[str, t.Any]:
         """Return the verdict as data: one thing to fix makes it that, and one that nobody could look at keeps it from being ready."""
+        if not any(self._seen.values()):
+            self.unknown("", "there was nothing to look at")
         verdict = next((kind for kind in (FIX, OPEN) if self._seen[kind]), READY)
         return {
             "check": self.check,

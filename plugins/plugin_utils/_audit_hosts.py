@@ -17,15 +17,10 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._audit import APP
 SKEW = 2.0  # seconds that clocks may differ
 
 
-def _broken(site: Site, look: Looking) -> None:
-    for host, why in site.broken.items():
-        look.unknown(host, f"gives no answer: {why}")
-
-
 def current(site: Site) -> Looking:
     """Units and web servers use the link ``current``, never a release's own directory."""
     look = Looking("current")
-    _broken(site, look)
+    look.unanswered(site)
     link = f"{site.root}/current"
     for host, answer in site.answers.items():
         survey = answer["survey"]
@@ -86,7 +81,7 @@ def _below(path: str, root: str) -> str:
 def release_tree(site: Site) -> Looking:
     """Nothing is written into a release once it is live: it would be gone with the next one."""
     look = Looking("release-tree")
-    _broken(site, look)
+    look.unanswered(site)
     for host, answer in site.answers.items():
         tree = answer["tree"]
         place = f"{site.root}/releases/{tree['release']}"
@@ -118,7 +113,7 @@ def _linked(path: str) -> str:
 def local_state(site: Site) -> Looking:
     """Sessions and uploads are where every host finds them."""
     look = Looking("local-state")
-    _broken(site, look)
+    look.unanswered(site)
     if len(site.hosts) < 2:
         look.good("", "there is one host")
         return look
@@ -181,7 +176,7 @@ def _directory(look: Looking, path: str, found: t.Mapping[str, Answer], all_host
 def php_caches(site: Site) -> Looking:
     """Neither opcache nor realpath cache go on serving the release of before."""
     look = Looking("php-caches")
-    _broken(site, look)
+    look.unanswered(site)
     for host, answer in site.answers.items():
         reread = {unit["unit"] for unit in answer["units"] if unit["action"] in ("restart", "reload")}
         if not answer["php"]:
@@ -239,7 +234,7 @@ def expanded_schema(site: Site) -> Looking:
 def disk(site: Site) -> Looking:
     """Every host has room for the releases that are kept."""
     look = Looking("disk")
-    _broken(site, look)
+    look.unanswered(site)
     for host, answer in site.answers.items():
         space, tree = answer["survey"]["disk"], answer["tree"]
         have = len(answer["survey"]["releases"])
@@ -278,7 +273,7 @@ def _size(number: float) -> str:
 def clock(site: Site) -> Looking:
     """Clocks agree, so that sessions, tokens and caches end at the same time everywhere."""
     look = Looking("clock")
-    _broken(site, look)
+    look.unanswered(site)
     for host, answer in site.answers.items():
         # The host looked at its clock between these two moments of the controller.
         before, after = answer["asked"]

@@ -103,7 +103,7 @@ def health_checks(site: Site) -> Looking:
         for one in unchecked:
             how = CHECKING[driver].format(place=place, member=one["name"], address=one["address"], port=one["port"], path=path)
             look.bad(place, f"{one['name']} is not checked: requests go on to it when it is dead", how, LINE)
-        shallow = [one for one in ready if re.match(r"L[46]", str(one["check"]))]
+        shallow = [one for one in ready if re.match(r"L[46]OK", str(one["check"]))]
         if shallow and setup.get("check", "tcp") == "tcp":
             names = ", ".join(str(one["name"]) for one in shallow)
             look.bad(
@@ -113,11 +113,6 @@ def health_checks(site: Site) -> Looking:
             asked = f"asks {setup['check']} {setup.get('check_path') or ''}".rstrip() if setup else "checks its members"
             look.good(place, f"{asked}: {', '.join(str(one['name']) + ' ' + str(one['health']) for one in ready)}")
     return look
-
-
-def _broken(site: Site, look: Looking) -> None:
-    for host, why in site.broken.items():
-        look.unknown(host, f"gives no answer: {why}")
 
 
 def _other_version(site: Site, host: str, result: Answer) -> bool:
@@ -132,7 +127,7 @@ def health_endpoint(site: Site) -> Looking:
         seen = "rollout_health is empty" if not site.health else "rollout_health asks neither a URL nor a command: an open port says nothing of the application"
         look.bad("", seen, "rollout_health: [{url: \"http://127.0.0.1:8000/health\", json: {version: \"{{ rollout_release }}\"}}]", APPLICATION)
         return look
-    _broken(site, look)
+    look.unanswered(site)
     proven: set[tuple[t.Any, ...]] = set()
     if site.tried:
         proven = _tried_dead(site, look, site.tried)
@@ -140,6 +135,8 @@ def health_endpoint(site: Site) -> Looking:
         for result in answer["survey"]["health"]:
             if not result["ok"] and not _other_version(site, host, result):
                 look.bad(host, f"is not healthy now: {_brief(result['detail'])}", f"repair {host}, or correct rollout_health", APPLICATION)
+        if not answer["endpoints"]:
+            look.unknown(host, "a command says whether it is healthy; what that looks at is not known here")
         own = {unit["unit"] for unit in answer["units"]}
         for endpoint in answer["endpoints"]:
             path = urllib.parse.urlsplit(endpoint["url"]).path or "/"
@@ -192,7 +189,7 @@ def _tried_dead(site: Site, look: Looking, tried: Answer) -> set[tuple[t.Any, ..
 def served_version(site: Site) -> Looking:
     """The health check sees which version is served, and that is the one that is live."""
     look = Looking("served-version")
-    _broken(site, look)
+    look.unanswered(site)
     asks = any(probe.get("version") or any(re.search(r"version\Z", str(key)) for key in probe.get("json") or {}) for probe in site.health)
     if not asks:
         known = next((hint for answer in site.answers.values() for hint in answer.get("says") or []), None)
@@ -226,7 +223,7 @@ def served_version(site: Site) -> Looking:
 def graceful_stop(site: Site) -> Looking:
     """A request that is under way is answered although its service is restarted."""
     look = Looking("graceful-stop")
-    _broken(site, look)
+    look.unanswered(site)
     for host, answer in site.answers.items():
         for unit in answer["units"]:
             if unit["active"] and unit["action"] in ("restart", "reload"):

@@ -54,6 +54,20 @@ def visited(site: Audited, *lines: str, before: str = "true", after: str = "true
         yield
 
 
+@contextlib.contextmanager
+def scheduled(site: Audited) -> t.Iterator[None]:
+    site.fleet.put("web1", "/etc/cron.d/shop", "@daily root /srv/shop/releases/1.0/tidy.sh\n")
+    yield
+    site.fleet.shell("web1", "rm /etc/cron.d/shop")
+
+
+@contextlib.contextmanager
+def logged_in(site: Audited) -> t.Iterator[None]:
+    site.everywhere("curl -sf http://127.0.0.1:8000/login.php")
+    yield
+    site.everywhere("rm /var/lib/php/sessions/sess_*")
+
+
 COOKIE = "cookie SRV insert indirect nocache"
 
 
@@ -106,7 +120,7 @@ PYTHON: dict[str, Fault] = {
     ),
     "a job that names a release": Fault(
         "current", r"web1: /etc/cron.d/shop:1 names /srv/shop/releases/1.0", "/etc/cron.d/shop: /srv/shop/current/tidy.sh",
-        lambda site: scheduled(site), {},
+        scheduled, {},
     ),
     "clients bound to a server": Fault(
         "sticky-sessions", r"lb1/shop: cookie SRV insert indirect nocache binds a client to its member without an end", "sticky: move",
@@ -138,27 +152,13 @@ PHP: dict[str, Fault] = {
     ),
     "sessions of PHP in files": Fault(
         "local-state", r"web1, web2: PHP keeps sessions in files on the host's own disk: 2 in /var/lib/php/sessions", "session.save_handler = redis",
-        lambda site: logged_in(site), {},
+        logged_in, {},
     ),
     "a web server that names a release": Fault(
         "current", r"web2: /etc/nginx/conf.d/shop.conf:3 names /srv/shop/releases/1.0", "/srv/shop/current/public",
         lambda site: site.file(["web2"], "/etc/nginx/conf.d/shop.conf", lambda text: text.replace("/current/", "/releases/1.0/"), "systemctl reload nginx"), {},
     ),
 }
-
-
-@contextlib.contextmanager
-def scheduled(site: Audited) -> t.Iterator[None]:
-    site.fleet.put("web1", "/etc/cron.d/shop", "@daily root /srv/shop/releases/1.0/tidy.sh\n")
-    yield
-    site.fleet.shell("web1", "rm /etc/cron.d/shop")
-
-
-@contextlib.contextmanager
-def logged_in(site: Audited) -> t.Iterator[None]:
-    site.everywhere("curl -sf http://127.0.0.1:8000/login.php")
-    yield
-    site.everywhere("rm /var/lib/php/sessions/sess_*")
 
 
 @pytest.fixture(scope="module")

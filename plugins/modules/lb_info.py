@@ -61,6 +61,8 @@ pools:
       C(members).
     - 'Of each member, among others: C(weight); C(weight_before), the weight that it gets back, while a ramp, a traffic split or a drain has set another one;
       C(ramping), whether it is on its way up; C(split_by), whose traffic split it is part of.'
+    - A member has, beside how it stands, C(requests), how many it got since the balancer began to count, and C(errors), how many of these failed. HAProxy,
+      the Data Plane API, Envoy and NGINX Plus tell of them.
   returned: success
   type: list
   elements: dict

@@ -232,9 +232,9 @@ class Conductor:
             host for host, row in self.ledger.hosts(self.id).items() if row["state"] in BAD_STATES and (among is None or host in among)
         ]
 
-    def halt(self, why: str, *, undo: bool) -> None:
-        """Take no further host. With *undo*, what was touched goes back where that is what the user wants on a failure."""
-        state = {"pause": "paused", "rollback": "rolling_back"}.get(self.facts["on_failure"], "running") if undo else "running"
+    def halt(self, why: str, *, undo: bool, on_failure: str | None = None) -> None:
+        """Take no further host. With *undo*, what was touched goes back where that is what the user wants on a failure, or *on_failure* says so."""
+        state = {"pause": "paused", "rollback": "rolling_back"}.get(on_failure or self.facts["on_failure"], "running") if undo else "running"
         if state == "rolling_back":
             touched = [row["host"] for row in self._touched()]
             floored = [f"{host}: {reason}" for host in touched if (reason := self._no_way_back(host))]

@@ -16,6 +16,8 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _window as window
+from ansible_collections.seamless.rollout.plugins.plugin_utils._analyst import Analyst
+from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import RESTORE, SPLITTING
 
@@ -40,6 +42,9 @@ class Reach(t.Protocol):
     @property
     def split_by(self) -> str:
         """Return whose traffic split the last answers told of, an empty string for none."""
+
+    def counters(self) -> dict[str, Count]:
+        """Return what was counted of every host so far. Raises SeamlessError when the source gives no answer."""
 
     def keep_locks(self, hosts: t.Sequence[str]) -> list[dict[str, t.Any]]:
         """Renew the locks of *hosts* and return those that are ours, with the orders that others left in them."""
@@ -76,6 +81,7 @@ class Gatekeeper:
         self._unavailable: set[str] = set()
         self._asked_at: float | None = None
         self._blockers = ""
+        self._analyst = Analyst(conductor, reach.counters)
 
     def open_batch(self, hosts: t.Sequence[str], *, undo: bool) -> list[str]:
         """Wait until the batch may start and record it; return its hosts that start, which are none when the rollout is halted.
@@ -199,6 +205,9 @@ class Gatekeeper:
             return "the rollout ends"
         if standing.paused:
             return f"{orders.worded(standing.paused)}; the rollout keeps its lock and waits for resume or abort"
+        judged = "" if standing.promoted else self._analyst.hold(host)
+        if judged:
+            return judged
         if not standing.promoted and self._needs_approval(host):
             return "the canary is done; waits for promote (or abort)"
         return self._forbidden() or self._split()

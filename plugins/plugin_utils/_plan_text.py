@@ -58,6 +58,7 @@ def plan_text(facts: Facts, plan: Plan, settings: Settings, *, dry: bool) -> str
     if settings.pace == "window" and plan.batches:
         lines.append(f"  pace: window, the next host starts when one is finished, {len(plan.stages)} stages after one another")
     lines += _ramp_lines(facts, plan) + _bake_lines(facts, plan)
+    lines += _analysis_lines(facts, plan)
     if plan.batches:
         lines.append(f"  estimated time: {_estimated(facts['estimate'])}")
     lines += _gate_lines(facts)
@@ -109,6 +110,17 @@ def _bake_lines(facts: Facts, plan: Plan) -> list[str]:
     return [f"  watched in rotation: {', then '.join(duration(number) for number in seconds)}"] if any(seconds) else []
 
 
+def _analysis_lines(facts: Facts, plan: Plan) -> list[str]:
+    analysis = facts["analysis"]
+    if not analysis or not plan.canary:
+        return []
+    ends = f"after {analysis['min_requests']} requests and {duration(analysis['bake_min'])}, {duration(analysis['bake_max'])} at most"
+    lines = [f"  the canary is judged {ends}; fail: {analysis['on_fail']}, inconclusive: {analysis['on_inconclusive']}, error: {analysis['on_error']}"]
+    if analysis["on_fail"] == "rollback" and len(plan.canary) == 1:
+        lines.append("  note: with one canary, what befalls that host alone is taken for the release's fault: rollout_canary: 2 is safer with on_fail: rollback")
+    return lines
+
+
 def _estimated(estimate: t.Mapping[str, t.Any] | None) -> str:
     if not estimate:
         return "no history yet"
@@ -131,6 +143,7 @@ def plan_public(facts: Facts, plan: Plan) -> dict[str, t.Any]:
     """Return the plan as data, for machines."""
     keys = ("from", "no_way_back", "current", "target", "state", "detail", "zone", "tier", "weight", "late", "step", "cap", "bake_seconds", "ramp_seconds")
     return {
+        "canary_analysis": facts["analysis"],
         "id": facts["id"],
         "app": facts["app"],
         "release": facts["release"],

@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
@@ -16,11 +18,13 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers,
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import zone_order
+from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import of_balancers
 from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import begin, identify, paused_holders, whoami
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import make_plan
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
+from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import Look
 
 if t.TYPE_CHECKING:
     from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
@@ -104,6 +108,7 @@ class Planner:
             "pace": settings.pace,
             "lock_ttl": settings.lock_ttl,
             "auto_promote": settings.auto_promote,
+            "analysis": dataclasses.asdict(settings.analysis) if settings.analysis and settings.mode not in ("rollback", "recover", "preview") else None,
             "progress_deadline": settings.progress_deadline,
             "takeover": dead,
             "targets": targets,
@@ -249,6 +254,7 @@ class Planner:
                 f"--forks {plan.max_parallel} it holds {plan.max_parallel}."
             )
         _plan_facts.fill(facts, settings, plan, answers, rotations, whole=target, mine=mine, content=content, variables=self._variables, dry=self._dry)
+        past = self._past(facts, infos)
         self.text = _plan_text.plan_text(facts, plan, settings, dry=self._dry)
         self.public = _plan_text.plan_public(facts, plan)
         if facts["closed"] and not facts["override"]:
@@ -256,9 +262,20 @@ class Planner:
         if not self._dry:
             ledger = Ledger(facts["state_dir"])
             ledger.save_plan(facts["id"], {key: facts[key] for key in ("release", "hosts", "batches", "stages", "canary", "override", "closed")})
+            if past:
+                ledger.event(facts["id"], "canary_past", **past)
             if facts["override"]:
                 ledger.event(facts["id"], "override", reason=facts["override"], passed=facts["closed"])
         return facts
+
+    def _past(self, facts: Facts, infos: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+        """Return what was counted of every host before the rollout, where the canary will be judged. Raises SeamlessError where nobody counts."""
+        if not facts["analysis"] or not facts["canary"]:
+            return {}
+        try:
+            return Look(time.time(), of_balancers(facts["hosts"], infos)).detail()
+        except SeamlessError as exc:
+            raise SeamlessError(_plan_text.refusal([str(exc)])) from exc
 
     def _answers(self, surveys: t.Mapping[str, dict[str, t.Any]], findings: preflight.Findings) -> dict[str, dict[str, t.Any]]:
         answers = {}

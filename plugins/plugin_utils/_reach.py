@@ -12,6 +12,8 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils._balancer_calls import secrets_of
+from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
+from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import of_balancers
 from ansible_collections.seamless.rollout.plugins.plugin_utils._fanout import Call, fan_out
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import balancer_key, is_serving
 
@@ -27,6 +29,21 @@ class TaskReach:
         self.split_by = ""
 
     def unavailable(self) -> set[str]:
+        answers = self._ask_balancers("how many members are up")
+        self.split_by = next(
+            (
+                str(entry["split_by"]) for answer in answers.values() for pool in answer.get("pools", []) for entry in pool["members"]
+                if entry.get("split_by") and [pool["backend"], entry["name"]] in self._servers()
+            ),
+            "",
+        )
+        standing = {key: _serving(answer) for key, answer in answers.items()}
+        return {host for host, entry in self._facts["hosts"].items() if not _serves(entry, standing)}
+
+    def counters(self) -> dict[str, Count]:
+        return of_balancers(self._facts["hosts"], self._ask_balancers("what they have counted"))
+
+    def _ask_balancers(self, what: str) -> dict[str, dict[str, t.Any]]:
         balancers = list(self._facts["balancers"])
         calls = [
             Call(call["delegate"], self._action.validated("lb_info", {**self._options(call), "owner": self._facts["app"]})) for call in balancers
@@ -34,16 +51,8 @@ class TaskReach:
         answers = fan_out(self._action, "lb_info", calls, self._task_vars) if calls else []
         for call, answer in zip(balancers, answers):
             if answer.get("failed"):
-                raise SeamlessError(f"balancer {call['delegate']} can't be asked how many members are up: {answer.get('msg')}")
-        self.split_by = next(
-            (
-                str(entry["split_by"]) for answer in answers for pool in answer.get("pools", []) for entry in pool["members"]
-                if entry.get("split_by") and [pool["backend"], entry["name"]] in self._servers()
-            ),
-            "",
-        )
-        standing = {balancer_key(call): _serving(answer) for call, answer in zip(balancers, answers)}
-        return {host for host, entry in self._facts["hosts"].items() if not _serves(entry, standing)}
+                raise SeamlessError(f"balancer {call['delegate']} can't be asked {what}: {answer.get('msg')}")
+        return {balancer_key(call): answer for call, answer in zip(balancers, answers)}
 
     def _servers(self) -> list[list[str]]:
         """Return pool and name of every server of the rollout's hosts."""

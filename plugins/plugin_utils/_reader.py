@@ -30,6 +30,7 @@ DEFAULTS: dict[str, t.Any] = {
     "blockers": [],
     "break_lock": False,
     "canary": 1,
+    "canary_analysis": {},
     "dir_mode": None,
     "drain_timeout": 30,
     "enable_timeout": 60,

@@ -47,10 +47,17 @@ def result_data(rollout: t.Mapping[str, t.Any], hosts: t.Mapping[str, t.Mapping[
             }
             for name, host in hosts.items()
         },
+        "canary": _canary(events),
         "events": [
             {"at": _iso(event["at"]), "host": event["host"], "event": event["event"], "detail": event["detail"]} for event in events
         ],
     }
+
+
+def _canary(events: t.Sequence[t.Any]) -> dict[str, t.Any] | None:
+    """Return the last verdict on the canary, with the numbers that it was decided on; None where nobody judged one."""
+    verdicts = [event for event in events if event["event"] == "canary_verdict"]
+    return {"at": _iso(verdicts[-1]["at"]), **verdicts[-1]["detail"]} if verdicts else None
 
 
 def _iso(seconds: float) -> str:
@@ -62,6 +69,8 @@ def result_text(report: t.Mapping[str, t.Any]) -> str:
     lines = [f"Rollout {report['id']}: {report['app']} {report['release'] or ''} {report['state']} in {report['seconds']} s".replace("  ", " ")]
     if report["why"]:
         lines.append(f"  why: {report['why']}")
+    if report["canary"]:
+        lines.append(f"  canary: {report['canary']['verdict']}, {report['canary']['why']}")
     rows = [
         [
             name,
@@ -92,6 +101,8 @@ def result_markdown(report: t.Mapping[str, t.Any]) -> str:
     ]
     if report["why"]:
         lines += [f"**Why:** {report['why']}", ""]
+    if report["canary"]:
+        lines += [f"**Canary ({', '.join(report['canary']['canary'])}):** {report['canary']['verdict']}, {report['canary']['why']}", ""]
     lines += ["| host | state | from | to | seconds out | detail |", "|---|---|---|---|---|---|"]
     for name, host in report["hosts"].items():
         out = "" if host["seconds_out"] is None else f"{host['seconds_out']:.1f}"

@@ -24,6 +24,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._blockers import 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._migrations import ROLE as MIGRATION_ROLE
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import PER_ZONE
 from ansible_collections.seamless.rollout.plugins.plugin_utils._reader import DEFAULTS, Reader, amount_problem, unknown_names
+from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import Analysis, read_analysis
 from ansible_collections.seamless.rollout.plugins.plugin_utils._windows import window_problems
 
 ON_FAILURE = ("stop", "pause", "continue", "rollback")
@@ -49,6 +50,7 @@ class Settings:
     mode: str  # release | update | rollback | promote | preview
     batch: list[Amount] | None
     canary: int | str | list[str]
+    analysis: Analysis | None
     max_parallel: int | None
     max_unavailable: Amount
     min_available: Amount | None
@@ -129,6 +131,10 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
         _check_canary(reader)
     if reader.get("min_available") is not None and reader.get("max_unavailable") != DEFAULTS["max_unavailable"]:
         reader.errors.append("rollout_min_available and rollout_max_unavailable are both set: they say the same thing twice, use one.")
+    analysis, problems = read_analysis(reader.get("canary_analysis"))
+    reader.errors += problems
+    if analysis and (canary in (0, "0", [])) and not out_of_rotation:
+        reader.errors.append("rollout_canary_analysis is set and rollout_canary is 0: there is no canary to judge. Set rollout_canary to 1 or more.")
     reader.choice("lock_policy", LOCK_POLICIES)
     reader.choice("on_drain_timeout", ("fail", "maintenance", "shutdown_sessions", "continue"))
     for name in ("drain_timeout", "enable_timeout", "healthy_deadline", "min_healthy_seconds", "health_interval", "lock_wait"):
@@ -148,6 +154,7 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
         mode=mode,
         batch=batch,
         canary=canary,
+        analysis=analysis,
         max_parallel=reader.integer("max_parallel", 1),
         max_unavailable=reader.amount("max_unavailable"),
         min_available=reader.amount("min_available", zero=True),

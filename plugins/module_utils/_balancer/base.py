@@ -37,7 +37,8 @@ class Member:
     """What a balancer says of a member.
 
     *admin* is ready, drain or maint. *health* is up, starting (passing, not for long enough, or a slow start), stopping (alive, wants no
-    new requests), down, nocheck (nobody looks) or unknown (checks are paused). *fully_up*: every check it needs has passed.
+    new requests), down, nocheck (nobody looks) or unknown (checks are paused). *fully_up*: every check it needs has passed. *requests* are those
+    that it got since the balancer began to count, and *errors* those of them that failed.
     """
 
     ref: MemberRef
@@ -52,6 +53,8 @@ class Member:
     sessions: int | None
     queued: int | None
     total: int | None
+    requests: int | None = None
+    errors: int | None = None
     agent: bool = False
     backup: bool = False
 

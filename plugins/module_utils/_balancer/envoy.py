@@ -100,6 +100,7 @@ class Envoy(Driver):
             ref=ref, address=address, port=port, admin="drain" if endpoint.get("health_status") == "DRAINING" else "ready", admin_source="runtime",
             health="down" if failed else "up", fully_up=not failed, check="failed its health check" if failed else "",
             weight=int(endpoint.get("load_balancing_weight", 1)), sessions=counts.get("rq_active"), queued=None, total=counts.get("rq_total"),
+            requests=counts.get("rq_total"), errors=counts.get("rq_error"),
         )
 
     @staticmethod

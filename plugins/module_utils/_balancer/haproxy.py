@@ -62,6 +62,21 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and text.lstrip("-").isdigit() else None
 
 
+_ANSWERS = ("hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other")
+
+
+def answered_of(row: t.Mapping[str, t.Any]) -> tuple[int | None, int | None]:
+    """Return how many requests a row of statistics tells of, and how many of them failed: those answered with 5xx, and those that got no answer.
+
+    Of a server that knows no HTTP these are its connections.
+    """
+    counts = {name: int(row.get(name) or 0) for name in (*_ANSWERS, "econ", "eresp", "stot")}
+    lost = counts["econ"] + counts["eresp"]
+    if row.get("mode", "http") != "http":
+        return counts["stot"], lost
+    return sum(counts[name] for name in _ANSWERS) + lost, counts["hrsp_5xx"] + lost
+
+
 def health_of(state: t.Mapping[str, str], row: t.Mapping[str, str]) -> tuple[str, bool]:
     """Return a server's health, and whether its checks have all passed (``check_rise + check_fall - 1``).
 
@@ -129,6 +144,7 @@ class HAProxy(Driver):
     def _member(self, key: tuple[str, str], state: t.Mapping[str, str], row: t.Mapping[str, str]) -> Member:
         admin, source = admin_of(int(state["srv_admin_state"]))
         health, full = health_of(state, row)
+        requests, errors = answered_of(row)
         return Member(
             ref=MemberRef(self.socket.address, *key),
             address=state.get("srv_addr", ""),
@@ -142,6 +158,8 @@ class HAProxy(Driver):
             sessions=_number(row.get("scur")),
             queued=_number(row.get("qcur")),
             total=_number(row.get("stot")),
+            requests=requests,
+            errors=errors,
             agent=bool(row.get("agent_status")),
             backup=row.get("bck") == "1",
         )

@@ -83,11 +83,13 @@ class HAProxyDataPlane(Driver):
 
     def _member(self, backend: str, server: t.Mapping[str, t.Any], stats: t.Mapping[str, t.Any]) -> Member:
         health, full = health_of(server, stats)
+        requests, errors = haproxy.answered_of(stats)
         return Member(
             ref=MemberRef(self.api.url, backend, str(server["name"])), address=str(server.get("address") or ""), port=server.get("port"),
             admin=str(server.get("admin_state") or "ready"), admin_source="runtime", health=health, fully_up=full,
             check=" ".join(filter(None, (str(stats.get("check_status", "")).lstrip("* "), str(stats.get("last_chk") or "")))),
             weight=server.get("weight"), sessions=stats.get("scur"), queued=stats.get("qcur"), total=stats.get("stot"),
+            requests=requests, errors=errors,
             agent=bool(stats.get("agent_status")), backup=stats.get("bck") == 1,
         )
 

@@ -39,6 +39,8 @@ def describe(member: Member, record: t.Mapping[str, t.Any] | None, split: t.Mapp
         "sessions": member.sessions,
         "queued": member.queued,
         "total": member.total,
+        "requests": member.requests,
+        "errors": member.errors,
         "drained_by": record.get("owner") if record else None,
         "ramping": bool(record and record.get("ramp")),
         "split_by": split.get("owner") if split else None,

@@ -105,6 +105,7 @@ class NginxPlus(Driver):
         return Member(
             ref=ref, address=address, port=port, admin=admin, admin_source="runtime", health=health, fully_up=full, check=said,
             weight=config.get("weight", peer.get("weight")), sessions=int(peer.get("active", 0)), queued=None, total=int(peer.get("requests", 0)),
+            requests=int(peer.get("requests", 0)), errors=int((peer.get("responses") or {}).get("5xx", 0)) + int(peer.get("fails", 0)),
             backup=bool(peer.get("backup")),
         )
 

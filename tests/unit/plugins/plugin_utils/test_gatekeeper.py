@@ -14,6 +14,7 @@ import typing as t
 import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _gatekeeper as gate
+from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._gatekeeper import Gatekeeper, Go
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
@@ -36,7 +37,8 @@ class World:
         self.renewed: list[list[str]] = []
         self.said: list[str] = []
         self.reads = 0
-        self.dead_balancer = False
+        self.dead_balancer = self.uncounted = False
+        self.fails: dict[str, float] = {}
         self.split_by = ""
         self.happens: list[tuple[float, t.Callable[[], None]]] = []
         self.facts: dict[str, t.Any] = {
@@ -71,6 +73,16 @@ class World:
         if self.dead_balancer:
             raise SeamlessError("balancer lb1 can't be asked how many members are up: no answer")
         return set(self.out)
+
+    def counters(self) -> dict[str, Count]:
+        if self.uncounted:
+            raise SeamlessError("balancer lb1 can't be asked what they have counted: no answer")
+        return {f"{host}|lb1": self.counted(host) for host in HOSTS}
+
+    def counted(self, host: str) -> Count:
+        """Return the totals of *host*, which gets a request each second; one in two hundred fails, or as many as ``fails`` says."""
+        seconds = int(self.now - START)
+        return Count(seconds, int(seconds * self.fails.get(host, 0.005)))
 
     def keep_locks(self, hosts: t.Sequence[str]) -> list[dict[str, t.Any]]:
         self.renewed.append(list(hosts))
@@ -624,3 +636,70 @@ def test_the_guide_names_what_there_is_and_quotes_what_is_said(world: World) -> 
     world.after(2, lambda: world.order("stop"))
     world.slot("web2")
     assert all(said in guide for said in world.said[:2]), world.said
+
+
+def canary_done(world: World, **analysis: t.Any) -> None:
+    """web1 went first, serves, and is to be judged before web2 may start."""
+    world.begin(canary=["web1"], analysis={"bake_min": 10.0, "bake_max": 60.0, "min_requests": 15, "interval": 10.0, **analysis})
+    assert world.turn("web1").proceed
+    world.done("web1")
+
+
+def verdicts(world: World) -> list[tuple[str, str]]:
+    return [(event["detail"]["verdict"], event["detail"]["action"]) for event in world.ledger.events("r") if event["event"] == "canary_verdict"]
+
+
+def test_nobody_starts_before_the_canary_is_judged(world: World) -> None:
+    canary_done(world)
+    assert world.turn("web2").proceed
+    assert 20 <= world.now - START < 40 and verdicts(world) == [("pass", "continue")]
+    assert any("is being judged: 10 of 15 requests" in said for said in world.said)
+    world.done("web2")
+    assert world.turn("web3").proceed and len(verdicts(world)) == 1
+
+
+def test_a_canary_that_fails_more_often_pauses_the_rollout_until_somebody_decides(world: World) -> None:
+    world.fails = {"web1": 0.5}
+    canary_done(world, min_requests=10_000)
+    world.after(50, lambda: world.order("resume", "we have seen it"))
+    assert world.turn("web2").proceed
+    assert world.now - START >= 50 and verdicts(world) == [("fail", "pause")]
+    assert any("paused by the canary's verdict (the verdict on the canary (web1) is fail" in said for said in world.said)
+
+
+def test_a_canary_that_fails_more_often_is_undone_where_that_is_wanted(world: World) -> None:
+    world.fails = {"web1": 0.5}
+    canary_done(world, min_requests=10_000, on_fail="rollback")
+    world.facts["on_failure"] = "stop"
+    assert not world.turn("web2").proceed
+    assert world.ending()[0] == "rolling_back" and "the canary fails more often" in world.ending()[1]
+    assert world.keeper().conductor.settle()["undo_hosts"] == ["web1"]
+
+
+def test_a_balancer_that_gives_no_answer_is_an_error_of_the_analysis(world: World) -> None:
+    canary_done(world, on_error="continue")
+    world.uncounted = True
+    assert world.turn("web2").proceed
+    assert verdicts(world) == [("error", "continue")]
+
+
+def test_too_few_requests_are_inconclusive(world: World) -> None:
+    canary_done(world, min_requests=10_000, on_inconclusive="continue")
+    assert world.turn("web2").proceed
+    assert verdicts(world) == [("inconclusive", "continue")] and world.now - START >= 60
+
+
+def test_who_promotes_needs_no_verdict(world: World) -> None:
+    canary_done(world)
+    world.order("promote")
+    assert world.turn("web2").proceed and not verdicts(world) and world.now - START < 10
+
+
+def test_another_process_goes_on_with_what_was_counted(world: World) -> None:
+    canary_done(world)
+    assert "being judged" in world.keeper()._held_back("web2")
+    world.now += 11
+    assert "11 of 15" in world.keeper()._held_back("web2")
+    world.now += 10
+    assert world.keeper()._held_back("web2") == ""
+    assert verdicts(world) == [("pass", "continue")]

@@ -1,0 +1,82 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+"""Watches the canary at the gate of a rollout until there is a verdict. What it has counted is in the ledger, so another process can go on with it."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
+from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
+from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import Analysis, Look, Verdict, judge
+
+JUDGE = "the canary's verdict"
+
+
+class Analyst:
+    """One process that judges the canary. *count* reads every counter; it raises SeamlessError where that can't be done."""
+
+    def __init__(self, conductor: Conductor, count: t.Callable[[], dict[str, Count]]) -> None:
+        self.conductor, self.ledger, self.id = conductor, conductor.ledger, conductor.id
+        self.count = count
+        self.analysis = Analysis(**conductor.facts["analysis"]) if conductor.facts.get("analysis") else None
+        self._why = ""
+        self._next = 0.0
+
+    def hold(self, host: str) -> str:
+        """Return why *host* must wait for the verdict on the canary, "" when it need not. With the verdict, the rollout goes on, is paused or ends."""
+        canary = self._canary_before(host)
+        if self.analysis is None or not canary:
+            return ""
+        now = time.time()
+        if now < self._next:
+            return self._why
+        events = self._events()
+        if any(event["event"] == "canary_verdict" for event in events):
+            return ""
+        looks = [Look.of(event["detail"]) for event in events if event["event"] == "canary_look"]
+        if not looks or now - looks[-1].at >= self.analysis.interval:
+            look = self._look(now)
+            self.ledger.event(self.id, "canary_look", **look.detail())
+            looks.append(look)
+        past = next((Look.of(event["detail"]).counts for event in events if event["event"] == "canary_past"), {})
+        verdict = judge(self.analysis, canary, past, looks, slow=any(count.slow for look in looks for count in look.counts.values()))
+        self._why = f"the canary ({', '.join(canary)}) is being judged: {verdict.why}"
+        if not verdict.verdict:
+            self._next = looks[-1].at + self.analysis.interval
+            return self._why
+        return self._conclude(verdict, canary)
+
+    def _canary_before(self, host: str) -> list[str]:
+        canary = self.conductor.facts.get("canary") or []
+        order = self.conductor.facts["order"]
+        return [] if host in canary else [name for name in order[:order.index(host)] if name in canary]
+
+    def _events(self) -> list[dict[str, t.Any]]:
+        """Return what was seen of the canary since this run of the rollout began, and before it."""
+        begun = self.ledger.begun(self.id)
+        return [event for event in self.ledger.events(self.id) if event["event"] == "canary_past" or event["at"] >= begun]
+
+    def _look(self, now: float) -> Look:
+        try:
+            return Look(now, self.count())
+        except SeamlessError as exc:
+            return Look(now, {}, str(exc))
+
+    def _conclude(self, verdict: Verdict, canary: t.Sequence[str]) -> str:
+        assert self.analysis is not None
+        action = {"fail": self.analysis.on_fail, "inconclusive": self.analysis.on_inconclusive, "error": self.analysis.on_error}.get(verdict.verdict, "continue")
+        self.ledger.event(self.id, "canary_verdict", verdict=verdict.verdict, why=verdict.why, canary=list(canary), action=action, numbers=verdict.numbers)
+        said = f"the verdict on the canary ({', '.join(canary)}) is {verdict.verdict}: {verdict.why}"
+        if action == "rollback":
+            self.conductor.halt(said, undo=True, on_failure="rollback")
+            return said
+        if action == "pause":
+            self.ledger.order(self.id, "pause", JUDGE, said, time.time())
+            return said
+        return ""

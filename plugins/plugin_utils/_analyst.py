@@ -70,7 +70,8 @@ class Analyst:
 
     def _conclude(self, verdict: Verdict, canary: t.Sequence[str]) -> str:
         assert self.analysis is not None
-        action = {"fail": self.analysis.on_fail, "inconclusive": self.analysis.on_inconclusive, "error": self.analysis.on_error}.get(verdict.verdict, "continue")
+        policy = {"fail": self.analysis.on_fail, "inconclusive": self.analysis.on_inconclusive, "error": self.analysis.on_error}
+        action = policy.get(verdict.verdict, "continue")
         self.ledger.event(self.id, "canary_verdict", verdict=verdict.verdict, why=verdict.why, canary=list(canary), action=action, numbers=verdict.numbers)
         said = f"the verdict on the canary ({', '.join(canary)}) is {verdict.verdict}: {verdict.why}"
         if action == "rollback":

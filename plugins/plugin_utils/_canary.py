@@ -6,11 +6,11 @@
 """Whether the hosts with the new release fail more often than the others do in the same minutes. Pure.
 
 The test may be looked at after every minute without losing its error rate: it is a mixture of likelihood ratios, of which each is a martingale where the
-releases are alike, so by Ville's inequality it exceeds ``1 / alpha`` at any time with a chance of at most ``alpha``. Source: Lindon, Sanden and Shirikian, "Rapid Regression
-Detection in Software Deployments through Sequential Testing" (2022), arXiv:2205.14762; Lindon and Malek, "Anytime-Valid Inference for Multinomial Count Data"
-(2022). Two things are added. Of a host and a minute no more failures count than thrice as many as are usual, and one: a burst is no proof that each request is
-worse off. And since a host that often gets there anyway can't do so more often, the share of failures that is to be expected on the canary is reckoned with that
-in mind.
+releases are alike, so by Ville's inequality it exceeds ``1 / alpha`` at any time with a chance of at most ``alpha``. Source: Lindon, Sanden and
+Shirikian, "Rapid Regression Detection in Software Deployments through Sequential Testing" (2022), arXiv:2205.14762; Lindon and Malek, "Anytime-Valid
+Inference for Multinomial Count Data" (2022). Two things are added. Of a host and a minute no more failures count than thrice as many as are usual,
+and one: a burst is no proof that each request is worse off. And since a host that often gets there anyway can't do so more often, the share of
+failures that is to be expected on the canary is reckoned with that in mind.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Counts = t.Mapping[str, Count]
 
 
 def since(before: Counts, now: Counts) -> dict[str, Count]:
-    """Return what each counter of *now* has counted since *before*. One that has gone down was reset and tells what came since; a new one begins with 0 to tell."""
+    """Return what each counter of *now* has counted since *before*. One that has gone down was reset and tells what came since."""
     return {name: _since(before[name], count) for name, count in now.items() if name in before}
 
 

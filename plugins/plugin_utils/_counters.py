@@ -26,7 +26,7 @@ def of_balancers(hosts: t.Mapping[str, t.Mapping[str, t.Any]], answers: t.Mappin
             key = balancer_key(call)
             for backend, name in call.get("servers") or []:
                 for process, member in members.get(key, {}).get((backend, name), []):
-                    found["|".join((host, key, process, backend, name))] = _count(member, call)
+                    found[f"{host}|{key}|{process}|{backend}|{name}"] = _count(member, call)
     return found
 
 

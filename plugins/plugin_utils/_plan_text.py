@@ -117,7 +117,7 @@ def _analysis_lines(facts: Facts, plan: Plan) -> list[str]:
     ends = f"after {analysis['min_requests']} requests and {duration(analysis['bake_min'])}, {duration(analysis['bake_max'])} at most"
     lines = [f"  the canary is judged {ends}; fail: {analysis['on_fail']}, inconclusive: {analysis['on_inconclusive']}, error: {analysis['on_error']}"]
     if analysis["on_fail"] == "rollback" and len(plan.canary) == 1:
-        lines.append("  note: with one canary, what befalls that host alone is taken for the release's fault: rollout_canary: 2 is safer with on_fail: rollback")
+        lines.append("  note: with one canary, what befalls it alone is taken for the release's fault: rollout_canary: 2 is safer with on_fail: rollback")
     return lines
 
 

@@ -30,7 +30,7 @@ from faults.ground import FLOOR, WEB
 from fleet.fleet import REPO, Fleet
 from stop_matrix.cores import CORES, available
 
-from bench import balancers, floating, migrations, scale, window
+from bench import balancers, canary, floating, migrations, scale, window
 from bench.bench import Bench, Measured
 from bench.rows import Row, from_tests
 
@@ -302,6 +302,10 @@ ROWS: dict[str, t.Callable[[], list[Row]]] = {
     "driver_conformance": balancers.driver_conformance,
     "driver_rolls": balancers.driver_rolls,
     "driver_example": balancers.driver_example,
+    "canary_false_alarms": canary.false_alarms,
+    "canary_fivefold_found": canary.found,
+    "canary_outage_not_blamed": canary.outages,
+    "canary_regression": canary.regression,
     "haproxy_module_faults": balancers.haproxy_faults,
     "floating_ip_arp_gap": lambda: floating_ip("arp"),
     "floating_ip_keepalived_gap": lambda: floating_ip("keepalived"),

@@ -19,7 +19,8 @@ HOSTS = ("c", "k1", "k2", "k3")
 def looks(minutes: int, errors: t.Mapping[str, int], requests: int = 100, every: float = 60) -> list[Look]:
     """Return readings in which each host gets *requests* a minute, of which *errors* fail."""
     return [
-        Look(1000 + every * minute, {f"{host}|lb": Count(50 + requests * minute, errors.get(host, 0) * minute) for host in HOSTS}) for minute in range(minutes + 1)
+        Look(1000 + every * minute, {f"{host}|lb": Count(50 + requests * minute, errors.get(host, 0) * minute) for host in HOSTS})
+        for minute in range(minutes + 1)
     ]
 
 

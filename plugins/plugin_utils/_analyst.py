@@ -11,6 +11,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _queries
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import Analysis, Look, Verdict, judge
@@ -64,7 +65,7 @@ class Analyst:
 
     def _look(self, now: float) -> Look:
         try:
-            return Look(now, self.count())
+            return Look(now, self.count(), broken=tuple(_queries.gates(self.analysis.gates if self.analysis else ())))
         except SeamlessError as exc:
             return Look(now, {}, str(exc))
 

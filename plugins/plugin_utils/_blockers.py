@@ -92,11 +92,11 @@ def _ask(blocker: t.Mapping[str, t.Any]) -> str | None:
     reason = {"url": _ask_url, "file": _ask_file, "command": _ask_command}[kind](blocker, seconds)
     if reason is None:
         return None
-    name = str(blocker.get("name") or (_shown(blocker["url"]) if kind == "url" else blocker[kind]))
+    name = str(blocker.get("name") or (shown(blocker["url"]) if kind == "url" else blocker[kind]))
     return f"rollout_blockers: {name} {reason}"
 
 
-def _shown(url: t.Any) -> str:
+def shown(url: t.Any) -> str:
     """Return *url* without what may be secret in it."""
     parts = urllib.parse.urlsplit(str(url))
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -121,6 +121,13 @@ def _analysis_lines(facts: Facts, plan: Plan) -> list[str]:
     return lines
 
 
+def _without_headers(entry: t.Any) -> t.Any:
+    """Return *entry* without what may be secret in it."""
+    if isinstance(entry, dict):
+        return {key: _without_headers(value) for key, value in entry.items() if key != "headers"}
+    return [_without_headers(one) for one in entry] if isinstance(entry, (list, tuple)) else entry
+
+
 def _estimated(estimate: t.Mapping[str, t.Any] | None) -> str:
     if not estimate:
         return "no history yet"
@@ -143,7 +150,7 @@ def plan_public(facts: Facts, plan: Plan) -> dict[str, t.Any]:
     """Return the plan as data, for machines."""
     keys = ("from", "no_way_back", "current", "target", "state", "detail", "zone", "tier", "weight", "late", "step", "cap", "bake_seconds", "ramp_seconds")
     return {
-        "canary_analysis": facts["analysis"],
+        "canary_analysis": _without_headers(facts["analysis"]),
         "id": facts["id"],
         "app": facts["app"],
         "release": facts["release"],

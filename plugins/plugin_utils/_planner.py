@@ -14,9 +14,10 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _floors, _migrations, _plan_facts, _plan_text, _steps, _traits, _windows
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _floors, _migrations, _plan_facts, _plan_text, _queries, _steps, _traits
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _windows as windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import zone_order
 from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import of_balancers
 from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import begin, identify, paused_holders, whoami
@@ -160,7 +161,7 @@ class Planner:
         if settings.mode in ("rollback", "recover"):
             return {**facts, "windows": [], "blockers": [], "override": ""}
         now = datetime.datetime.now(datetime.timezone.utc)
-        facts["windows_now"] = _windows.judge(settings.windows, now).why
+        facts["windows_now"] = windows.judge(settings.windows, now).why
         facts["closed"] = _blockers.what_forbids(settings.windows, settings.blockers, now)
         if facts["closed"] and not settings.override and not self._dry:
             raise SeamlessError(_plan_text.refusal([*facts["closed"], _PASS]))
@@ -269,11 +270,20 @@ class Planner:
         return facts
 
     def _past(self, facts: Facts, infos: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
-        """Return what was counted of every host before the rollout, where the canary will be judged. Raises SeamlessError where nobody counts."""
-        if not facts["analysis"] or not facts["canary"]:
+        """Return what was counted of every host before the rollout, where the canary will be judged. Raises SeamlessError where nobody counts, and where
+        a gate is broken before anything was done."""
+        analysis = facts["analysis"]
+        facts["addresses"] = {}
+        if not analysis or not facts["canary"]:
             return {}
         try:
-            return Look(time.time(), of_balancers(facts["hosts"], infos)).detail()
+            broken = _queries.gates(analysis["gates"])
+            if broken:
+                raise SeamlessError(f"rollout_canary_analysis.gates: {'; '.join(broken)}, before the rollout has done anything. Wait until that is over.")
+            if analysis["source"]["type"] == "balancer":
+                return Look(time.time(), of_balancers(facts["hosts"], infos)).detail()
+            facts["addresses"] = {host: str(self._variables.get(host, "ansible_host") or host) for host in facts["hosts"]}
+            return Look(time.time(), _queries.counters(analysis["source"], facts["addresses"])).detail()
         except SeamlessError as exc:
             raise SeamlessError(_plan_text.refusal([str(exc)])) from exc
 

@@ -19,6 +19,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer import 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import find_driver, missing
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release.lock import POLICIES
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _queries
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import Amount
 from ansible_collections.seamless.rollout.plugins.plugin_utils._blockers import blocker_problems
 from ansible_collections.seamless.rollout.plugins.plugin_utils._migrations import ROLE as MIGRATION_ROLE
@@ -133,6 +134,8 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
         reader.errors.append("rollout_min_available and rollout_max_unavailable are both set: they say the same thing twice, use one.")
     analysis, problems = read_analysis(reader.get("canary_analysis"))
     reader.errors += problems
+    if analysis:
+        reader.errors += _queries.source_problems(analysis.source) + _queries.gate_problems(analysis.gates)
     if analysis and (canary in (0, "0", [])) and not out_of_rotation:
         reader.errors.append("rollout_canary_analysis is set and rollout_canary is 0: there is no canary to judge. Set rollout_canary to 1 or more.")
     reader.choice("lock_policy", LOCK_POLICIES)

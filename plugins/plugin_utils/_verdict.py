@@ -32,6 +32,7 @@ class Analysis:
     on_inconclusive: str = "pause"
     on_error: str = "pause"
     source: t.Mapping[str, t.Any] = dataclasses.field(default_factory=lambda: {"type": "balancer"})
+    gates: t.Sequence[t.Mapping[str, t.Any]] = ()
 
 
 CHOICES = {"on_fail": ("pause", "rollback"), "on_inconclusive": ("pause", "continue", "rollback"), "on_error": ("pause", "continue")}
@@ -63,7 +64,7 @@ def read_analysis(value: t.Any) -> tuple[Analysis | None, list[str]]:
             read[key] = str(given)
             if read[key] not in CHOICES[key]:
                 problems.append(f"{name}.{key} is {given!r}: use one of {', '.join(CHOICES[key])}.")
-        elif key == "source":
+        elif key in ("source", "gates"):
             read[key] = given
         else:
             least, most, want = _BOUNDS[key]
@@ -90,7 +91,7 @@ def _number(value: t.Any) -> float | None:
 
 
 class Look(t.NamedTuple):
-    """One reading of the source: when (seconds since 1970), the totals of each counter, or why it could not be read.
+    """One reading of the source: when (seconds since 1970), the totals of each counter, or why it could not be read; and the gates that were not kept.
 
     A counter is named ``HOST|…``: a host has one for each pool of each balancer that sends it requests.
     """
@@ -98,14 +99,16 @@ class Look(t.NamedTuple):
     at: float
     counts: dict[str, Count]
     problem: str = ""
+    broken: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, detail: t.Mapping[str, t.Any]) -> Look:
         """Return a look as the ledger holds it."""
-        return cls(float(detail["at"]), {name: Count(*numbers) for name, numbers in detail["counts"].items()}, str(detail.get("problem") or ""))
+        return cls(float(detail["at"]), {name: Count(*numbers) for name, numbers in detail["counts"].items()}, str(detail.get("problem") or ""),
+                   tuple(detail.get("broken") or ()))
 
     def detail(self) -> dict[str, t.Any]:
-        return {"at": self.at, "counts": {name: list(count) for name, count in self.counts.items()}, "problem": self.problem}
+        return {"at": self.at, "counts": {name: list(count) for name, count in self.counts.items()}, "problem": self.problem, "broken": list(self.broken)}
 
 
 class Verdict(t.NamedTuple):
@@ -142,6 +145,9 @@ def judge(analysis: Analysis, canary: t.Collection[str], past: t.Mapping[str, Co
         **{side: worst.seen[side]._asdict() for side in ("canary", "control")}, "events": dict(worst.events),
     }
     told = _told(worst, enough)
+    broken = next((look.broken for look in looks if look.broken), ())
+    if broken:
+        return Verdict("fail", f"{'; '.join(broken)} ({told})", {**numbers, "broken": list(broken)})
     if worst.evidence >= enough:
         return Verdict("fail", f"the canary fails more often than the others do: {told}", numbers)
     trailing = next((number for number, look in enumerate(reversed(looks)) if not look.problem), len(looks))

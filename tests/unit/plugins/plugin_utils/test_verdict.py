@@ -42,6 +42,14 @@ def test_failures_of_all_are_nobodys_fault() -> None:
     assert judge(Analysis(), ["c"], {}, looks(10, dict.fromkeys(HOSTS, 30))).verdict == "pass"
 
 
+def test_a_gate_that_was_not_kept_fails() -> None:
+    seen = looks(1, {})
+    verdict = judge(Analysis(), ["c"], {}, [seen[0], seen[1]._replace(broken=("orders is 9, above 5",))])
+    assert verdict.verdict == "fail" and verdict.why.startswith("orders is 9, above 5")
+    again = Look.of(seen[1]._replace(broken=("x",)).detail())
+    assert again.broken == ("x",) and again.counts == seen[1].counts
+
+
 def test_what_was_not_seen_is_inconclusive() -> None:
     few = judge(Analysis(bake_max=300), ["c"], {}, looks(5, {}, requests=10))
     assert few.verdict == "inconclusive" and "50 of 500 requests" in few.why

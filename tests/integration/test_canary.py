@@ -110,7 +110,7 @@ def test_what_can_not_be_judged_is_refused_before_anything(site: Site) -> None:
         assert played.code != 0 and want in played.text, played.text
     played = site.rollout("1.0", canary=0, canary_analysis={"min_requests": 5})
     assert played.code != 0 and "there is no canary to judge" in played.text
-    listing = json.dumps([{"backend": "shop", "name": host, "state": "ready", "health": "up"} for host in site.fleet.web])
+    listing = json.dumps([{"backend": "shop", "name": host, "address": host, "state": "ready", "health": "up"} for host in site.fleet.web])
     for balancer in site.fleet.lb:
         site.fleet.put(balancer, "/bin/list", f"#!/bin/sh\necho '{listing}'\n")
         site.fleet.shell(balancer, "chmod +x /bin/list")

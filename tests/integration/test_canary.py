@@ -106,9 +106,9 @@ def test_an_outage_of_all_is_not_blamed_on_the_release(site: Site) -> None:
 def test_what_can_not_be_judged_is_refused_before_anything(site: Site) -> None:
     before = site.releases()
     for analysis, want in (({"min_request": 5}, "Did you mean min_requests"), ({"on_fail": "rolback"}, "pause, rollback")):
-        played = site.rollout("1.0", canary_analysis=analysis)
+        played = site.rollout("2.0", canary_analysis=analysis)
         assert played.code != 0 and want in played.text, played.text
-    played = site.rollout("1.0", canary=0, canary_analysis={"min_requests": 5})
+    played = site.rollout("2.0", canary=0, canary_analysis={"min_requests": 5})
     assert played.code != 0 and "there is no canary to judge" in played.text
     listing = json.dumps([{"backend": "shop", "name": host, "address": host, "state": "ready", "health": "up"} for host in site.fleet.web])
     for balancer in site.fleet.lb:
@@ -116,7 +116,7 @@ def test_what_can_not_be_judged_is_refused_before_anything(site: Site) -> None:
         site.fleet.shell(balancer, "chmod +x /bin/list")
     commands = {"list": "/bin/list", "drain": "/bin/false", "ready": "/bin/false"}
     uncounted = {"driver": "command", "hosts": "lb", "backend": "shop", "commands": commands}
-    played = site.rollout("1.0", canary_analysis={"min_requests": 5}, balancers=[uncounted])
+    played = site.rollout("2.0", canary_analysis={"min_requests": 5}, balancers=[uncounted])
     assert played.code != 0 and "does not count the failed requests" in played.text, played.text
     assert site.releases() == before
 

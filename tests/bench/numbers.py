@@ -168,7 +168,7 @@ def stop_matrix() -> list[Row]:
     """Every case on every ansible-core that is there, in both paces."""
     with tempfile.NamedTemporaryFile(suffix=".xml") as junit:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/stop_matrix", f"--junit-xml={junit.name}"]
-        subprocess.run(command, cwd=REPO, stdout=subprocess.DEVNULL, check=False, env={**os.environ, "STOP_MATRIX": "full"})
+        subprocess.run(command, cwd=REPO, stdout=subprocess.DEVNULL, check=False, env={**os.environ, "TESTS": "full"})
         cases = list(xml.etree.ElementTree.parse(junit.name).getroot().iter("testcase"))
     bad = [case for case in cases if len(case)]
     ran = {match[1] for case in cases if (match := re.search(r"\[(\d\.\d+)", str(case.get("name"))))}

@@ -161,6 +161,18 @@ PHP: dict[str, Fault] = {
 }
 
 
+# The others run with TESTS=full.
+ALWAYS = (
+    "a pool with one member", "a server without a health check", "a health endpoint that does not notice", "a restart that cuts requests off",
+    "files in the release", "sessions on the disk of each host", "a unit that names a release", "caches that keep the release of before",
+    "a health endpoint of nginx alone",
+)
+
+
+def names(faults: t.Iterable[str]) -> list[t.Any]:
+    return [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.full) for name in faults]
+
+
 @pytest.fixture(scope="module")
 def site() -> t.Iterator[Audited]:
     with Fleet(web=3, lb=1) as fleet:
@@ -237,7 +249,7 @@ def test_with_consent_one_host_is_tried_under_load_and_no_request_fails(site: Au
     assert site.fleet.shell("lb1", "ls /var/lib/seamless-rollout/*.json 2>/dev/null | wc -l", check=False).strip() in ("0", "1")
 
 
-@pytest.mark.parametrize("name", PYTHON)
+@pytest.mark.parametrize("name", names(PYTHON))
 def test_a_planted_fault_is_named_and_no_other(site: Audited, name: str) -> None:
     finds(site, PYTHON[name])
 
@@ -248,7 +260,7 @@ def test_a_good_site_of_php_has_nothing_to_fix(php: Audited) -> None:
     assert (to_fix(data), not_checked(data)) == ([], ["expanded-schema"]), played.text
 
 
-@pytest.mark.parametrize("name", PHP)
+@pytest.mark.parametrize("name", names(PHP))
 def test_a_planted_fault_of_php_is_named_and_no_other(php: Audited, name: str) -> None:
     finds(php, PHP[name])
 
@@ -285,6 +297,7 @@ def test_a_host_that_can_not_be_reached_is_not_called_ready(site: Audited) -> No
     assert {"current", "release-tree", "local-state", "clock", "disk", "served-version"} <= set(not_checked(data))
 
 
+@pytest.mark.full
 def test_a_host_that_does_not_come_back_is_said_to_be_out(site: Audited) -> None:
     with site.unit("ExecStartPre=/usr/bin/test ! -e /run/shop-broken", "TimeoutStopSec=5", hosts=["web2"], after="rm -f /run/shop-broken"):
         site.fleet.shell("web2", "touch /run/shop-broken")

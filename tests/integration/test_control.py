@@ -19,8 +19,8 @@ from fleet.running import running
 from fleet.site import Site
 
 PACES = ("batch", "window")
-# What is told by the same words in both paces is tried in one of them, with CONTROL=full in both.
-ONE = {pace: PACES if os.environ.get("CONTROL") == "full" else (pace,) for pace in PACES}
+# What is told by the same words in both paces is tried in one of them, with TESTS=full in both.
+ONE = {pace: PACES if os.environ.get("TESTS") == "full" else (pace,) for pace in PACES}
 LOCK = "/srv/shop/.rollout/lock"
 
 

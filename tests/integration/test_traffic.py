@@ -140,6 +140,7 @@ def test_a_rollout_that_was_killed_on_the_way_up_leaves_no_host_there(site: Site
     assert again.code == 0 and set(site.releases().values()) == {"2.0"} and site.all_up(), again.text
 
 
+@pytest.mark.full
 def test_a_rollout_that_was_killed_with_all_its_parts_is_finished_by_the_same_command(site: Site) -> None:
     with running(site, "2.0", weight_ramp=LONG) as run:
         wait(lambda: all(weights["web1"] == 10 for weights in every_weight(site)) and site.all_up(), 90, "for the first step")

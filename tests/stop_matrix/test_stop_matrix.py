@@ -113,7 +113,7 @@ CASES = [
     ),
 ]
 
-# What the window pace has of its own, and is tried on the other cores in batches too; the others run with STOP_MATRIX=full.
+# What the window pace has of its own, and is tried on the other cores in batches too; the others run with TESTS=full.
 IN_WINDOW = (
     "one fails", "a whole batch unreachable", "a rescue that fails", "handlers run before the host comes back", "a handler fails", "end_play",
     "few forks, and a canary that is not the first",
@@ -190,7 +190,7 @@ def run_case(core: str, pace: str, case: Case, directory: str) -> str:
 def test_the_rollout_stops_when_it_must(core: str, pace: str, tmp_path: t.Any) -> None:
     environment_of(core, available()[core])
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        whole = os.environ.get("STOP_MATRIX") == "full" or (pace == "batch" and core in ENDS)
+        whole = os.environ.get("TESTS") == "full" or (pace == "batch" and core in ENDS)
         cases = [case for case in CASES if whole or case.name in IN_WINDOW]
         futures = [pool.submit(run_case, core, pace, case, str(tmp_path / str(number))) for number, case in enumerate(cases)]
         wrong = [text for text in (future.result() for future in futures) if text]

@@ -32,9 +32,10 @@ APART = {
     "rollout": ["tests/integration/test_rollout.py"],
     "control": [f"tests/integration/test_{name}.py" for name in ("control", "once", "recover")],
     "migrations": ["tests/integration/test_migrations.py"],
-    "floating ip": ["tests/integration/test_floating_ip.py"],
+    "audit": ["tests/integration/test_audit.py"],
+    "traffic": [f"tests/integration/test_{name}.py" for name in ("traffic", "canary", "floating_ip")],
 }
-# What fails early, then the longest first; three at once, for most of what these tests do is wait for servers.
+# What fails early, then the longest first; several at once, for much of what these tests do is wait for servers.
 STAGES: dict[str, list[str]] = {
     "lint": ["tests/tools/lint.sh"],
     "sanity": ["tests/tools/sanity.sh"],
@@ -43,7 +44,8 @@ STAGES: dict[str, list[str]] = {
     "stop matrix": [*PYTEST, "tests/stop_matrix"],
     "faults": [*PYTEST, "tests/faults"],
     "migrations": [*PYTEST, *APART["migrations"]],
-    "floating ip": [*PYTEST, *APART["floating ip"]],
+    "traffic": [*PYTEST, *APART["traffic"]],
+    "audit": [*PYTEST, *APART["audit"]],
     "database": [*PYTEST, "tests/database"],
     "molecule": ["tests/tools/molecule.sh"],
     "conformance": [*PYTEST, "tests/conformance"],
@@ -51,7 +53,7 @@ STAGES: dict[str, list[str]] = {
     "adapters": [*PYTEST, "tests/adapters"],
     "maintenance": [*PYTEST, "tests/maintenance"],
 }
-AT_ONCE = 3
+AT_ONCE = 4
 
 
 class Row(t.NamedTuple):

@@ -100,18 +100,18 @@ class Played(t.NamedTuple):
 class Fleet:
     """*web* application hosts, *lb* HAProxy hosts and *db* database hosts on a network of their own. The prefix is unique to this fleet.
 
-    Application hosts are made by the *recipe* of ``image.sh``; where there are database hosts, by that of a database.
+    Application hosts are made by the *recipe* of ``image.sh``; where there are database hosts, by that of a database. Balancers are made by *lb_recipe*.
     """
 
     def __init__(
         self, web: int = 6, lb: int = 2, db: int = 0, *, prefix: str | None = None, backend: str = "shop", port: int = 8000, check: str = "/health",
-        recipe: str = "",
+        recipe: str = "", lb_recipe: str = "",
     ) -> None:
         self.prefix = f"{PREFIX}{prefix or secrets.token_hex(3)}"
         self.web = [f"web{number}" for number in range(1, web + 1)]
         self.lb = [f"lb{number}" for number in range(1, lb + 1)]
         self.db = [f"db{number}" for number in range(1, db + 1)]
-        self.backend, self.port, self.check, self.recipe = backend, port, check, recipe
+        self.backend, self.port, self.check, self.recipe, self.lb_recipe = backend, port, check, recipe, lb_recipe
         self.directory = os.path.join(tempfile.gettempdir(), self.prefix)
         self.addresses: dict[str, str] = {}
         self.images: dict[str, str] = {}
@@ -155,7 +155,8 @@ class Fleet:
     def up(self) -> None:
         # An application with a database needs its drivers.
         special = "database" if self.db else self.recipe
-        for hosts, recipe in ((self.lb if special else [*self.web, *self.lb], []), ([*self.web, *self.db] if special else [], [special])):
+        plain = [self.lb_recipe] if self.lb_recipe else []
+        for hosts, recipe in ((self.lb if special else [*self.web, *self.lb], plain), ([*self.web, *self.db] if special else [], [special])):
             if hosts:
                 image = run(os.path.join(REPO, "tests", "tools", "image.sh"), *recipe, timeout=600).strip().splitlines()[-1]
                 self.images.update(dict.fromkeys(hosts, image))
@@ -333,13 +334,14 @@ def main() -> None:
     parser.add_argument("--web", type=int, default=3)
     parser.add_argument("--lb", type=int, default=1)
     parser.add_argument("--db", type=int, default=0)
+    parser.add_argument("--recipe", default="", help="argument of image.sh, for application hosts and balancers")
     arguments = parser.parse_args()
     if arguments.verb == "clean":
         names = run(ENGINE, "ps", "--all", "--format", "{{.Names}}").split() + run(ENGINE, "network", "ls", "--format", "{{.Name}}").split()
         for prefix in sorted({"-".join(name.split("-")[:2]) for name in names if name.startswith(PREFIX)}):
             remove(prefix)
         return
-    fleet = Fleet(arguments.web, arguments.lb, arguments.db, prefix=arguments.prefix)
+    fleet = Fleet(arguments.web, arguments.lb, arguments.db, prefix=arguments.prefix, recipe=arguments.recipe, lb_recipe=arguments.recipe)
     if arguments.verb == "down":
         fleet.down()
         return

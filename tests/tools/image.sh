@@ -7,6 +7,7 @@
 # Usage: image.sh            prints the image's name; everything else goes to standard error.
 #        image.sh database   the same with PostgreSQL, MariaDB and the drivers for Python; the services are there and not enabled.
 #        image.sh php        the same with nginx and php-fpm; the services are there and not enabled.
+#        image.sh examples   the same with what the examples in molecule/ run; the services are there and not enabled.
 #        image.sh balancers [SUITE]   the balancers that Debian's SUITE has, bookworm by default, without systemd.
 set -euo pipefail
 
@@ -38,6 +39,11 @@ case ${1:-} in
         packages+=,nginx-light,php-fpm
         prepare="systemctl disable nginx.service php8.2-fpm.service >/dev/null 2>&1$prepare"
         ;;
+    examples)
+        name=examples
+        packages+=,python3-apt,python3-venv,gunicorn,nginx-light,php-fpm,php8.2-opcache,apache2,libapache2-mod-php,nodejs,caddy
+        prepare="systemctl disable nginx.service php8.2-fpm.service apache2.service caddy.service >/dev/null 2>&1$prepare"
+        ;;
     balancers)
         name=balancers
         suite=${2:-bookworm}
@@ -49,7 +55,7 @@ case ${1:-} in
         esac
         prepare='rm -rf /var/cache/apt/*.bin /var/lib/apt/lists/*'
         ;;
-    *) echo "image.sh makes the image of the fleet (no argument), of its databases (\"database\"), of PHP (\"php\") or of balancers (\"balancers SUITE\"), not \"$1\"." >&2; exit 2 ;;
+    *) echo "image.sh makes the image of the fleet (no argument), of its databases (\"database\"), of PHP (\"php\"), of the examples (\"examples\") or of balancers (\"balancers SUITE\"), not \"$1\"." >&2; exit 2 ;;
 esac
 digest=$(printf '%s' "$packages$suite$prepare" | sha256sum | cut -c1-12)
 image=localhost/seamless-rollout-$name:$digest

@@ -398,7 +398,7 @@ def test_bad_input_a_full_disk_is_refused_before_a_drain(settled: Site, left: in
 
 def test_hooks_run_in_an_undo_and_know_it_and_nothing_is_watched_there(settled: Site) -> None:
     log, note, fails = (os.path.join(settled.fleet.directory, name) for name in ("hooks.log", "note.yml", "fails-forward.yml"))
-    said = "{{ inventory_hostname }} {{ rollout_undo }} {{ rollout_target_release }} {{ rollout_release }}"
+    said = "{{ inventory_hostname }} {{ rollout_undo }} {{ rollout_target_release }} {{ rollout_target_path }} {{ rollout_release }}"
     with open(note, "w", encoding="utf-8") as file:
         file.write(f"- name: Note\n  ansible.builtin.shell: echo {said} >> {log}\n  delegate_to: localhost\n  changed_when: true\n")
     with open(fails, "w", encoding="utf-8") as file:
@@ -407,8 +407,9 @@ def test_hooks_run_in_an_undo_and_know_it_and_nothing_is_watched_there(settled: 
     assert played.code != 0 and "rolled_back" in played.text, played.text
     with open(log, encoding="utf-8") as file:
         lines = file.read().split("\n")[:-1]
-    back = [f"{host} True 1.0 2.0" for host in ("web2", "web2", "web1", "web1")]
-    assert lines == ["web1 False 2.0 2.0", "web1 False 2.0 2.0", "web2 False 2.0 2.0", *back], lines
+    forth = [f"{host} False 2.0 /srv/shop/releases/2.0 2.0" for host in ("web1", "web1", "web2")]
+    back = [f"{host} True 1.0 /srv/shop/releases/1.0 2.0" for host in ("web2", "web2", "web1", "web1")]
+    assert lines == [*forth, *back], lines
     forward, dummy, undo = played.text.partition("PLAY [Undo]")
     assert "Watch the health in rotation" in forward and "Watch the health in rotation" not in undo and "Switch the link" in undo
     assert set(settled.releases().values()) == {"1.0"} and settled.all_up()

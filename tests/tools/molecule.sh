@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# All Molecule scenarios, on one fleet that the scenario "default" makes and removes.
+# All Molecule scenarios, or one that is named, on fleets that the scenario "default" makes and removes: one for the examples and one for the others.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export CONTAINER_ENGINE
@@ -15,7 +15,7 @@ export XDG_STATE_HOME=$SEAMLESS_MOLECULE_DIRECTORY/state
 export ANSIBLE_COLLECTIONS_PATH=$PWD/build/tree:$PWD/build/deps ANSIBLE_HOME=$PWD/build/ansible-home
 export MOLECULE_GLOB='molecule/*/molecule.yml'
 export PATH=$PWD/.venv/bin:$PATH
-trap 'python tests/fleet/fleet.py down --prefix "$SEAMLESS_MOLECULE_NAME"' EXIT
+trap 'for fleet in "$SEAMLESS_MOLECULE_NAME-examples" "$SEAMLESS_MOLECULE_NAME"; do python tests/fleet/fleet.py down --prefix "$fleet"; done' EXIT
 molecule reset >/dev/null 2>&1 || true
 if [ $# -gt 0 ]; then
     molecule create --scenario-name default

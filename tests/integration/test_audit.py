@@ -183,7 +183,7 @@ def site() -> t.Iterator[Audited]:
 
 @pytest.fixture(scope="module")
 def php() -> t.Iterator[Audited]:
-    with Fleet(web=2, lb=1, recipe="php") as fleet:
+    with Fleet(web=2, lb=1, recipe="examples") as fleet:
         made = Audited(fleet, "php")
         made.begin()
         yield made

@@ -34,11 +34,6 @@ case ${1:-} in
         packages+=,postgresql,mariadb-server,python3-psycopg,python3-psycopg2,python3-pymysql
         prepare="systemctl disable postgresql.service mariadb.service >/dev/null 2>&1$prepare"
         ;;
-    php)
-        name=php
-        packages+=,nginx-light,php-fpm
-        prepare="systemctl disable nginx.service php8.2-fpm.service >/dev/null 2>&1$prepare"
-        ;;
     examples)
         name=examples
         packages+=,python3-apt,python3-venv,gunicorn,nginx-light,php-fpm,php8.2-opcache,apache2,libapache2-mod-php,nodejs,caddy
@@ -55,7 +50,7 @@ case ${1:-} in
         esac
         prepare='rm -rf /var/cache/apt/*.bin /var/lib/apt/lists/*'
         ;;
-    *) echo "image.sh makes the image of the fleet (no argument), of its databases (\"database\"), of PHP (\"php\"), of the examples (\"examples\") or of balancers (\"balancers SUITE\"), not \"$1\"." >&2; exit 2 ;;
+    *) echo "image.sh makes the image of the fleet (no argument), of its databases (\"database\"), of the examples (\"examples\") or of balancers (\"balancers SUITE\"), not \"$1\"." >&2; exit 2 ;;
 esac
 digest=$(printf '%s' "$packages$suite$prepare" | sha256sum | cut -c1-12)
 image=localhost/seamless-rollout-$name:$digest

@@ -31,8 +31,8 @@ class Analyst:
 
     def hold(self, host: str) -> str:
         """Return why *host* must wait for the verdict on the canary, "" when it need not. With the verdict, the rollout goes on, is paused or ends."""
-        canary = self._canary_before(host)
-        if self.analysis is None or not canary:
+        analysis, canary = self.analysis, self._canary_before(host)
+        if analysis is None or not canary:
             return ""
         now = time.time()
         if now < self._next:
@@ -41,17 +41,17 @@ class Analyst:
         if any(event["event"] == "canary_verdict" for event in events):
             return ""
         looks = [Look.of(event["detail"]) for event in events if event["event"] == "canary_look"]
-        if not looks or now - looks[-1].at >= self.analysis.interval:
-            look = self._look(now)
+        if not looks or now - looks[-1].at >= analysis.interval:
+            look = self._look(analysis, now)
             self.ledger.event(self.id, "canary_look", **look.detail())
             looks.append(look)
         past = next((Look.of(event["detail"]).counts for event in events if event["event"] == "canary_past"), {})
-        verdict = judge(self.analysis, canary, past, looks, slow=any(count.slow for look in looks for count in look.counts.values()))
+        verdict = judge(analysis, canary, past, looks, slow=any(count.slow for look in looks for count in look.counts.values()))
         self._why = f"the canary ({', '.join(canary)}) is being judged: {verdict.why}"
         if not verdict.verdict:
-            self._next = looks[-1].at + self.analysis.interval
+            self._next = looks[-1].at + analysis.interval
             return self._why
-        return self._conclude(verdict, canary)
+        return self._conclude(analysis, verdict, canary)
 
     def _canary_before(self, host: str) -> list[str]:
         canary = self.conductor.facts.get("canary") or []
@@ -63,15 +63,14 @@ class Analyst:
         begun = self.ledger.begun(self.id)
         return [event for event in self.ledger.events(self.id) if event["event"] == "canary_past" or event["at"] >= begun]
 
-    def _look(self, now: float) -> Look:
+    def _look(self, analysis: Analysis, now: float) -> Look:
         try:
-            return Look(now, self.count(), broken=tuple(_queries.gates(self.analysis.gates if self.analysis else ())))
+            return Look(now, self.count(), broken=tuple(_queries.gates(analysis.gates)))
         except SeamlessError as exc:
             return Look(now, {}, str(exc))
 
-    def _conclude(self, verdict: Verdict, canary: t.Sequence[str]) -> str:
-        assert self.analysis is not None
-        policy = {"fail": self.analysis.on_fail, "inconclusive": self.analysis.on_inconclusive, "error": self.analysis.on_error}
+    def _conclude(self, analysis: Analysis, verdict: Verdict, canary: t.Sequence[str]) -> str:
+        policy = {"fail": analysis.on_fail, "inconclusive": analysis.on_inconclusive, "error": analysis.on_error}
         action = policy.get(verdict.verdict, "continue")
         self.ledger.event(self.id, "canary_verdict", verdict=verdict.verdict, why=verdict.why, canary=list(canary), action=action, numbers=verdict.numbers)
         said = f"the verdict on the canary ({', '.join(canary)}) is {verdict.verdict}: {verdict.why}"

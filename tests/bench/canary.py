@@ -91,4 +91,3 @@ def outages() -> list[Row]:
 
 def regression() -> list[Row]:
     return from_tests("canary_regression", "stopped before the second batch, rolled back", 5, ("test_", "tests/integration/test_canary.py"))
-

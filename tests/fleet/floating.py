@@ -48,7 +48,7 @@ class Floating:
     def keepalived(self, hosts: t.Sequence[str]) -> None:
         """Have keepalived of *hosts* hold the address, the first of them while all are well."""
         for number, host in enumerate(hosts):
-            router = int(self.address.split(".")[-1])
+            router = int(self.address.rpartition(".")[2])
             text = KEEPALIVED.format(host=host, track_file=TRACK_FILE, address=self.address, priority=100 - 10 * number, router=router)
             self.fleet.put(host, "/etc/keepalived/keepalived.conf", text)
             self.fleet.shell(host, "mkdir -p /var/lib/keepalived && rm -f /var/lib/keepalived/* && systemctl restart keepalived")

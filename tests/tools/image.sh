@@ -6,7 +6,6 @@
 # Builds the image of the test fleet, once for each recipe: Debian with systemd as PID 1, sshd, Python, HAProxy, keepalived.
 # Usage: image.sh            prints the image's name; everything else goes to standard error.
 #        image.sh database   the same with PostgreSQL, MariaDB and the drivers for Python; the services are there and not enabled.
-#        image.sh php        the same with nginx and php-fpm; the services are there and not enabled.
 #        image.sh examples   the same with what the examples in molecule/ run; the services are there and not enabled.
 #        image.sh balancers [SUITE]   the balancers that Debian's SUITE has, bookworm by default, without systemd.
 set -euo pipefail

@@ -10,6 +10,11 @@ import typing as t
 import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils import _operations
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
+from hypothesis import settings
+
+# A busy machine is no defect of what is tested.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 Perform = t.Callable[..., t.Dict[str, t.Any]]
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
 import time
 import typing as t
@@ -51,7 +52,7 @@ def read(value: t.Any, name: str = "weight_ramp") -> Ramp | None:
         raise SeamlessError(f"{name} is {value!r}: {want}") from exc
     if steps != sorted(set(steps)) or not steps[0] >= 1 or steps[-1] > 99:
         raise SeamlessError(f"{name}.steps is {value['steps']!r}: use rising percentages from 1 to 99, such as [10, 25, 50]; 100 follows by itself.")
-    if not interval > 0 or interval * len(steps) > _LONGEST:
+    if interval <= 0 or math.isnan(interval) or interval * len(steps) > _LONGEST:
         raise SeamlessError(f"{name}.interval is {value['interval']!r}: use the seconds of a step, more than 0 and less than a day in all.")
     return Ramp(steps, interval)
 

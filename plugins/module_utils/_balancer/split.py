@@ -79,20 +79,19 @@ def _spread(weights: t.Mapping[str, int], total: int, least: int, most: int) -> 
     """Return *total* in the proportions of *weights*, rounded by the largest remainder, none below *least* or above *most*."""
     whole = sum(weights.values())
     given = {name: min(max(total * weight // whole, least), most) for name, weight in weights.items()}
-    order = sorted(weights, key=lambda name: (-(total * weights[name] % whole), -weights[name]))
-    missing = total - sum(given.values())
-    while missing > 0:
-        fitting = [name for name in order if given[name] < most][:missing]
+
+    def lacks(name: str) -> tuple[int, int]:
+        """Return how much the member is short of its proportion. One that was given more than that, for it is the least, is short of nothing."""
+        return total * weights[name] - given[name] * whole, weights[name]
+
+    for dummy in range(total - sum(given.values())):
+        fitting = [name for name in given if given[name] < most]
         if not fitting:
             break
-        for name in fitting:
-            given[name] += 1
-        missing -= len(fitting)
-    while missing < 0:
-        # The least is more than the proportion of some: the heaviest give it.
-        name = max((name for name in given if given[name] > least), key=lambda name: (given[name] * whole - total * weights[name], weights[name]))
-        given[name] -= 1
-        missing += 1
+        given[max(fitting, key=lacks)] += 1
+    # The least is more than the proportion of some: who is furthest above its own gives it.
+    for dummy in range(sum(given.values()) - total):
+        given[min((name for name in given if given[name] > least), key=lacks)] -= 1
     return given
 
 

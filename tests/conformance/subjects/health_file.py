@@ -75,6 +75,7 @@ class OnEnvoy(HealthFile, EnvoySubject):
 
 class OnVarnish(HealthFile, VarnishSubject):
     title = "health file (Varnish)"
+    window, held_down = 3, 0.25
 
 
 class OnApache(HealthFile, ApacheSubject):

@@ -72,10 +72,10 @@ def refused(call: t.Callable[[], object], *words: str) -> SeamlessError:
 
 
 @contextlib.contextmanager
-def climbing(lab: Lab, name: str = "s1", ramp: t.Mapping[str, t.Any] = LONG) -> t.Iterator[int]:
+def climbing(lab: Lab, name: str = "s1", ramp: t.Mapping[str, t.Any] | None = None) -> t.Iterator[int]:
     """Have a process of its own enable *name* with a ramp, wait for its first step, and return its id. It is killed afterwards."""
     lab.drain(name)
-    process = multiprocessing.get_context("fork").Process(target=lambda: lab.enable(name, weight_ramp=ramp))
+    process = multiprocessing.get_context("fork").Process(target=lambda: lab.enable(name, weight_ramp=ramp or LONG))
     process.start()
     try:
         lab.wait(lambda: lab.info(name)["weight"] == 10 and lab.standing()[f"shop/{name}"] == "UP")

@@ -18,8 +18,8 @@ def say(held: bool = False, **more: t.Any) -> dict[str, t.Any]:
     return {"held": held, "willing": True, "hardware_address": f"02:00:00:00:00:0{int(held)}", **more}
 
 
-def choose(answers: dict[str, t.Any], *to: str, ip: t.Any = IP, **options: t.Any) -> _cutover.Choice:
-    return _cutover.choose(answers, ip, to, servers=options.get("servers", {}), takeover=options.get("takeover", False))
+def choose(answers: dict[str, t.Any], *to: str, ip: t.Any = None, **options: t.Any) -> _cutover.Choice:
+    return _cutover.choose(answers, IP if ip is None else ip, to, servers=options.get("servers", {}), takeover=options.get("takeover", False))
 
 
 def test_the_address_goes_from_who_has_it_to_who_is_named() -> None:

@@ -183,7 +183,7 @@ def traffic_split(subject: Subject) -> str:
     assert not subject.call("traffic_split", parts=parts, **subject.app_only())["changed"]
     start = [subject.count(name)["total"] for name in NAMES]
     with Crowd(FRONT, [BUSY]) as crowd:
-        subject.wait(lambda: sum(subject.count(name)["total"] for name in NAMES) >= sum(start) + 2000, 60, "for two thousand requests")
+        subject.wait(lambda: sum(subject.count(name)["total"] for name in NAMES) >= sum(start) + 2000, 240, "for two thousand requests")
     got = [subject.count(name)["total"] - first for name, first in zip(NAMES, start)]
     requests = sum(got)
     assert set(crowd.errors) <= set(subject.costs), crowd.results

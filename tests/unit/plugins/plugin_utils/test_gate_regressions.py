@@ -113,7 +113,7 @@ def test_a_worker_that_outlives_ansible_playbook_takes_no_slot(world: World, mon
     world.begin(max_parallel=1)
     world.slot("web1")
     keeper = world.keeper()
-    world.after(5, lambda: monkeypatch.setattr("os.getppid", lambda: 1))
+    world.after(5, lambda: monkeypatch.setattr("os.getppid", lambda: -1))
     world.after(6, lambda: world.done("web1"))
     with pytest.raises(test_gatekeeper.gate.OrphanedError):
         keeper.take_slot("web2", HOSTS)

@@ -19,6 +19,12 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import A
 JUDGE = "the canary's verdict"
 
 
+def canary_before(facts: t.Mapping[str, t.Any], host: str) -> list[str]:
+    """Return the canaries that go before *host*: none where it is one itself."""
+    canary, order = facts.get("canary") or [], facts["order"]
+    return [] if host in canary else [name for name in order[:order.index(host)] if name in canary]
+
+
 class Analyst:
     """One process that judges the canary. *count* reads every counter; it raises SeamlessError where that can't be done."""
 
@@ -31,7 +37,8 @@ class Analyst:
 
     def hold(self, host: str) -> str:
         """Return why *host* must wait for the verdict on the canary, "" when it need not. With the verdict, the rollout goes on, is paused or ends."""
-        analysis, canary = self.analysis, self._canary_before(host)
+        analysis = self.analysis
+        canary = canary_before(self.conductor.facts, host) if analysis else []
         if analysis is None or not canary:
             return ""
         now = time.time()
@@ -52,11 +59,6 @@ class Analyst:
             self._next = looks[-1].at + analysis.interval
             return self._why
         return self._conclude(analysis, verdict, canary)
-
-    def _canary_before(self, host: str) -> list[str]:
-        canary = self.conductor.facts.get("canary") or []
-        order = self.conductor.facts["order"]
-        return [] if host in canary else [name for name in order[:order.index(host)] if name in canary]
 
     def _events(self) -> list[dict[str, t.Any]]:
         """Return what was seen of the canary since this run of the rollout began, and before it."""

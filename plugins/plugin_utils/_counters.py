@@ -3,15 +3,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
-"""The requests and failures of each host, as its balancers have counted them. Pure: answers of ``lb_info`` in, counters out."""
+"""The requests and failures of each host, as its balancers or somebody else have counted them."""
 
 from __future__ import annotations
 
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _queries
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import balancer_key
+
+
+def read(facts: t.Mapping[str, t.Any], ask: t.Callable[[], t.Mapping[str, t.Mapping[str, t.Any]]]) -> dict[str, Count]:
+    """Return the counters of the source that ``rollout_canary_analysis`` names. *ask* returns the answers of ``lb_info``, by balancer.
+
+    Raises SeamlessError where the source gives no numbers.
+    """
+    source = facts["analysis"]["source"]
+    return of_balancers(facts["hosts"], ask()) if source["type"] == "balancer" else _queries.counters(source, facts["addresses"])
 
 
 def of_balancers(hosts: t.Mapping[str, t.Mapping[str, t.Any]], answers: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, Count]:

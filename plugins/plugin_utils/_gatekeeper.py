@@ -16,7 +16,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _window as window
-from ansible_collections.seamless.rollout.plugins.plugin_utils._analyst import Analyst
+from ansible_collections.seamless.rollout.plugins.plugin_utils._analyst import Analyst, canary_before
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import RESTORE, SPLITTING
@@ -221,11 +221,7 @@ class Gatekeeper:
         return ""
 
     def _needs_approval(self, host: str) -> bool:
-        canary = self.facts.get("canary") or []
-        if self.facts.get("auto_promote", True) or host in canary:
-            return False
-        before = self.facts["order"][:self.facts["order"].index(host)]
-        return any(name in before for name in canary)
+        return not self.facts.get("auto_promote", True) and bool(canary_before(self.facts, host))
 
     def _forbidden(self) -> str:
         """Return which change window or blocker forbids to start another host now."""

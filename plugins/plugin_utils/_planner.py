@@ -14,12 +14,21 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _floors, _migrations, _plan_facts, _plan_text, _queries, _steps, _traits
+from ansible_collections.seamless.rollout.plugins.plugin_utils import (
+    _blockers,
+    _counters,
+    _floors,
+    _migrations,
+    _plan_facts,
+    _plan_text,
+    _queries,
+    _steps,
+    _traits,
+    _windows,
+)
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _windows as windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import zone_order
-from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import of_balancers
 from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import begin, identify, paused_holders, whoami
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
@@ -161,7 +170,7 @@ class Planner:
         if settings.mode in ("rollback", "recover"):
             return {**facts, "windows": [], "blockers": [], "override": ""}
         now = datetime.datetime.now(datetime.timezone.utc)
-        facts["windows_now"] = windows.judge(settings.windows, now).why
+        facts["windows_now"] = _windows.judge(settings.windows, now).why
         facts["closed"] = _blockers.what_forbids(settings.windows, settings.blockers, now)
         if facts["closed"] and not settings.override and not self._dry:
             raise SeamlessError(_plan_text.refusal([*facts["closed"], _PASS]))
@@ -280,10 +289,8 @@ class Planner:
             broken = _queries.gates(analysis["gates"])
             if broken:
                 raise SeamlessError(f"rollout_canary_analysis.gates: {'; '.join(broken)}, before the rollout has done anything. Wait until that is over.")
-            if analysis["source"]["type"] == "balancer":
-                return Look(time.time(), of_balancers(facts["hosts"], infos)).detail()
             facts["addresses"] = {host: str(self._variables.get(host, "ansible_host") or host) for host in facts["hosts"]}
-            return Look(time.time(), _queries.counters(analysis["source"], facts["addresses"])).detail()
+            return Look(time.time(), _counters.read(facts, lambda: infos)).detail()
         except SeamlessError as exc:
             raise SeamlessError(_plan_text.refusal([str(exc)])) from exc
 

@@ -18,6 +18,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils import _health
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils._blockers import shown
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
+from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import read_number
 
 TYPES = ("balancer", "prometheus", "json")
 _KEYS = {
@@ -64,7 +65,7 @@ def gate_problems(gates: t.Any) -> list[str]:
         problems += [f"{at}.{key} is not set." for key in ("url", wanted) if not gate.get(key)]
         limits = [key for key in ("min", "max") if gate.get(key) is not None]
         problems += [] if limits else [f"{at} has neither min nor max: nothing could be wrong."]
-        problems += [f"{at}.{key} is {gate[key]!r}: use a number." for key in limits if _number(gate[key]) is None]
+        problems += [f"{at}.{key} is {gate[key]!r}: use a number." for key in limits if read_number(gate[key]) is None]
         problems += _common(at, gate)
     return problems
 
@@ -73,17 +74,10 @@ def _common(name: str, entry: t.Mapping[str, t.Any]) -> list[str]:
     problems = []
     if entry.get("url") and not str(entry["url"]).startswith(("http://", "https://")):
         problems.append(f"{name}.url is {entry['url']!r}: use an address that begins with http:// or https://.")
-    seconds = _number(entry.get("timeout", 10))
+    seconds = read_number(entry.get("timeout", 10))
     if seconds is None or not 0 < seconds <= 600:
         problems.append(f"{name}.timeout is {entry.get('timeout')!r}: use seconds above 0 and up to 600, such as 10.")
     return problems
-
-
-def _number(value: t.Any) -> float | None:
-    try:
-        return None if isinstance(value, bool) else float(str(value))
-    except ValueError:
-        return None
 
 
 def counters(source: t.Mapping[str, t.Any], addresses: t.Mapping[str, str]) -> dict[str, Count]:
@@ -143,7 +137,7 @@ def _vector(entry: t.Mapping[str, t.Any], query: str) -> list[tuple[dict[str, st
 
 
 def _dug(answer: t.Any, path: str, host: str) -> float:
-    number = _number(_health._dig(answer, path))
+    number = read_number(_health._dig(answer, path))
     if number is None:
         raise SeamlessError(f"the answer{f' of {host}' if host else ''} has no number at {path!r}: {json.dumps(answer)[:200]}")
     return number

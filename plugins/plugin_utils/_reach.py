@@ -11,10 +11,9 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _queries
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _counters
 from ansible_collections.seamless.rollout.plugins.plugin_utils._balancer_calls import secrets_of
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
-from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import of_balancers
 from ansible_collections.seamless.rollout.plugins.plugin_utils._fanout import Call, fan_out
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import balancer_key, is_serving
 
@@ -42,10 +41,7 @@ class TaskReach:
         return {host for host, entry in self._facts["hosts"].items() if not _serves(entry, standing)}
 
     def counters(self) -> dict[str, Count]:
-        source = self._facts["analysis"]["source"]
-        if source["type"] != "balancer":
-            return _queries.counters(source, self._facts["addresses"])
-        return of_balancers(self._facts["hosts"], self._ask_balancers("what they have counted"))
+        return _counters.read(self._facts, lambda: self._ask_balancers("what they have counted"))
 
     def _ask_balancers(self, what: str) -> dict[str, dict[str, t.Any]]:
         balancers = list(self._facts["balancers"])

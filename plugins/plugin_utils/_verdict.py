@@ -68,7 +68,7 @@ def read_analysis(value: t.Any) -> tuple[Analysis | None, list[str]]:
             read[key] = given
         else:
             least, most, want = _BOUNDS[key]
-            number = _number(given)
+            number = read_number(given)
             if number is None or not least <= number <= most:
                 problems.append(f"{name}.{key} is {given!r}: use {want}.")
             else:
@@ -83,7 +83,7 @@ def read_analysis(value: t.Any) -> tuple[Analysis | None, list[str]]:
     return analysis, problems
 
 
-def _number(value: t.Any) -> float | None:
+def read_number(value: t.Any) -> float | None:
     try:
         return None if isinstance(value, bool) else float(str(value))
     except ValueError:

@@ -20,6 +20,11 @@ SPLITS = "splits"
 DEFAULT_DIRECTORY = "/var/lib/seamless-rollout/balancer"
 
 
+def ref_of(record: t.Mapping[str, t.Any]) -> MemberRef:
+    """Return the member that a record is about."""
+    return MemberRef(str(record["balancer"]), str(record["backend"]), str(record["name"]))
+
+
 class Records:
     """Who took which member out, on the machine that the balancer runs on. Written before the drain, removed after the enable."""
 

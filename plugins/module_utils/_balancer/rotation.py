@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import asking, pools, quiet, ramp
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, gone
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import Records
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import Records, ref_of
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import open_drivers
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.target import Target, describe
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
@@ -140,7 +140,7 @@ class Rotation:
 
     def ramping(self) -> set[str]:
         """Return the keys of the members whose weight is on its way up, whoever put them back."""
-        return {f"{one['balancer']}|{one['backend']}|{one['name']}" for one in self.records.all() if one.get("ramp")}
+        return {ref_of(one).key for one in self.records.all() if one.get("ramp")}
 
     def weigh(self, weights: t.Mapping[Target, int]) -> None:
         """Set weights, on one balancer after the other, and see that each has taken them."""

@@ -14,7 +14,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils import _files
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options, pools
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member, MemberRef
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.member import MEMBERS
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import SPLITS, Records
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer.records import SPLITS, Records, ref_of
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import open_drivers
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.split import Part, divide
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
@@ -203,7 +203,7 @@ class Split:
         return [
             record for record in self.records.all()
             if record["owner"] == self.params["owner"] and record["balancer"] in balancers and (not backends or record["backend"] in backends)
-            and _ref(record).key not in wanted
+            and ref_of(record).key not in wanted
         ]
 
     def _restore(self, records: t.Sequence[t.Mapping[str, t.Any]]) -> None:
@@ -212,7 +212,7 @@ class Split:
         back: dict[MemberRef, int] = {}
         done: list[MemberRef] = []
         for record in records:
-            ref, weight = _ref(record), int(record["prior_weight"])
+            ref, weight = ref_of(record), int(record["prior_weight"])
             if ref not in places:
                 self.warnings.append(f"{ref} is not there any more: its weight was {weight}")
                 self.records.remove(ref)
@@ -261,10 +261,6 @@ def describe(pool: t.Mapping[str, t.Any]) -> str:
     return f"{pool['backend']}: {', '.join(words)}"
 
 
-def _ref(record: t.Mapping[str, t.Any]) -> MemberRef:
-    return MemberRef(str(record["balancer"]), str(record["backend"]), str(record["name"]))
-
-
 def _check(params: t.Mapping[str, t.Any]) -> None:
     if params["balancers"]:
         raise SeamlessError("balancers works in a task only: run the module on each balancer's machine.")
@@ -295,7 +291,7 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         split.read()
         if params["state"] == "split":
             split.judge()
-        after = {**{_ref(record): int(record["prior_weight"]) for record in split.leaving()}, **split.wanted}
+        after = {**{ref_of(record): int(record["prior_weight"]) for record in split.leaving()}, **split.wanted}
         before = {place.ref: place.member.weight for place in split.places if place.ref in after}
         changed = split.changes()
         if changed and not check_mode:

@@ -10,6 +10,7 @@ import os
 
 import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import DRIVERS
+from sampling import full
 
 from conformance.cases import CASES
 from conformance.subjects.haproxy import example
@@ -23,7 +24,10 @@ UNTESTED = ("none",)
 FEW = ("list", "roll under load", "dead application", "idempotence")
 
 
-@pytest.mark.parametrize("place", ORDINARY, ids=str)
+ALWAYS = ("haproxy", "nginx", "traefik", "health_file", "example", "hetzner")
+
+
+@pytest.mark.parametrize("place", [place if place.subject in ALWAYS else full(place) for place in ORDINARY], ids=str)
 def test_a_driver_does_what_every_driver_must(place: Place) -> None:
     cases = FEW if place.subject in FAKE else tuple(CASES)
     result = conform(place, *cases)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The ground itself: it finds nothing where a migration by hand is right, and finds every defect that one is given. MIGRATIONS=full has all of them."""
+"""The ground itself: it finds nothing where a migration by hand is right, and finds every defect that one is given. TESTS=full has all of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import os
 import sys
 
 import pytest
+from sampling import some
 
 from database.byhand import DEFECTS
 from database.cases import ENGINES, OUTCOMES, cases
@@ -36,10 +37,8 @@ def by_hand(servers: Servers, engine: str, outcome: str, defect: str) -> Result:
     return Protocol(servers, cases(engine)["rename_column"], outcome, "byhand", command=command, defect=defect).run()
 
 
-FULL = os.environ.get("MIGRATIONS") == "full"
-RIGHT = [(engine, outcome) for engine in ENGINES for outcome in OUTCOMES if FULL or outcome == "restore"]
-SOME = ("no trigger", "backfill by the client", "trigger dropped early", "column dropped before its trigger", "trigger left", "no reverse backfill")
-WRONG = [(engine, defect) for number, defect in enumerate(DEFECTS) for engine in ENGINES if FULL or defect in SOME and engine == ENGINES[number % 2]]
+RIGHT = some([(engine, outcome) for engine in ENGINES for outcome in OUTCOMES], [(ENGINES[0], "restore")])
+WRONG = some([(engine, defect) for engine in ENGINES for defect in DEFECTS], [(ENGINES[0], "no trigger"), (ENGINES[1], "trigger dropped early")])
 
 
 @pytest.mark.parametrize(("engine", "outcome"), RIGHT)

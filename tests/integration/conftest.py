@@ -4,23 +4,11 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 
 import pytest
 from fleet.fleet import Fleet
 from fleet.site import Site
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "full: runs with TESTS=full alone, beside others of its kind that always run")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if os.environ.get("TESTS") != "full":
-        rest = [item for item in items if item.get_closest_marker("full")]
-        config.hook.pytest_deselected(items=rest)
-        items[:] = [item for item in items if item not in rest]
 
 
 @pytest.fixture(scope="session")

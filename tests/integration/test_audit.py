@@ -14,6 +14,7 @@ import typing as t
 import pytest
 from fleet.audited import FRONT, FRONT_UNIT, Audited
 from fleet.fleet import Fleet
+from sampling import some
 
 Planted = contextlib.AbstractContextManager[None]
 
@@ -163,14 +164,8 @@ PHP: dict[str, Fault] = {
 
 # The others run with TESTS=full.
 ALWAYS = (
-    "a pool with one member", "a server without a health check", "a health endpoint that does not notice", "a restart that cuts requests off",
-    "files in the release", "sessions on the disk of each host", "a unit that names a release", "caches that keep the release of before",
-    "a health endpoint of nginx alone",
+    "a pool with one member", "a health endpoint that does not notice", "a restart that cuts requests off", "files in the release",
 )
-
-
-def names(faults: t.Iterable[str]) -> list[t.Any]:
-    return [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.full) for name in faults]
 
 
 @pytest.fixture(scope="module")
@@ -249,18 +244,19 @@ def test_with_consent_one_host_is_tried_under_load_and_no_request_fails(site: Au
     assert site.fleet.shell("lb1", "ls /var/lib/seamless-rollout/*.json 2>/dev/null | wc -l", check=False).strip() in ("0", "1")
 
 
-@pytest.mark.parametrize("name", names(PYTHON))
+@pytest.mark.parametrize("name", some(PYTHON, ALWAYS))
 def test_a_planted_fault_is_named_and_no_other(site: Audited, name: str) -> None:
     finds(site, PYTHON[name])
 
 
+@pytest.mark.full
 def test_a_good_site_of_php_has_nothing_to_fix(php: Audited) -> None:
     played, data = php.audit(**php.fine)
     assert played.code == 0, played.text
     assert (to_fix(data), not_checked(data)) == ([], ["expanded-schema"]), played.text
 
 
-@pytest.mark.parametrize("name", names(PHP))
+@pytest.mark.parametrize("name", some(PHP, ALWAYS))
 def test_a_planted_fault_of_php_is_named_and_no_other(php: Audited, name: str) -> None:
     finds(php, PHP[name])
 
@@ -285,6 +281,7 @@ def test_in_check_mode_nobody_is_tried_and_json_is_printed(site: Audited) -> Non
     assert snapshot(site) == before
 
 
+@pytest.mark.full
 def test_a_host_that_can_not_be_reached_is_not_called_ready(site: Audited) -> None:
     site.fleet.kill("web3")
     try:
@@ -314,6 +311,7 @@ def test_a_host_that_does_not_come_back_is_said_to_be_out(site: Audited) -> None
         assert site.all_up()
 
 
+@pytest.mark.full
 def test_a_host_that_a_rollout_works_on_is_left_alone(site: Audited) -> None:
     lock = {
         "id": "somebody", "owner": "ann@laptop", "ttl": 3600, "boot": site.fleet.shell("web2", "cat /proc/sys/kernel/random/boot_id").strip(),

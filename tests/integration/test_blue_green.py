@@ -81,6 +81,7 @@ def test_a_release_goes_to_the_idle_pool_and_all_traffic_follows_and_comes_back(
     assert site.releases() == {"web1": "1.0", "web2": "1.0", "web3": "3.0", "web4": "3.0"}
 
 
+@pytest.mark.full
 def test_what_does_not_work_gets_no_request(site: Site) -> None:
     before = live(site)
     idle = sorted({"web1", "web2", "web3", "web4"} - before)
@@ -100,6 +101,7 @@ def test_what_does_not_work_gets_no_request(site: Site) -> None:
     assert live(site) == before
 
 
+@pytest.mark.full
 def test_a_pool_that_fails_under_traffic_goes_and_the_other_one_is_back(site: Site) -> None:
     before = live(site)
     played, dummy = play(site, "blue_green", "5.0", blue_green_bake=8)

@@ -80,6 +80,7 @@ def test_a_release_that_fails_requests_goes_no_further_than_the_canary(site: Sit
     assert "fails more often than the others do" in played.text
 
 
+@pytest.mark.full
 def test_a_release_that_is_as_good_passes(site: Site) -> None:
     played, load, report = roll(site, "3.0")
     assert played.code == 0, played.text
@@ -90,6 +91,7 @@ def test_a_release_that_is_as_good_passes(site: Site) -> None:
     assert "canary: pass" in played.text
 
 
+@pytest.mark.full
 def test_an_outage_of_all_is_not_blamed_on_the_release(site: Site) -> None:
     for host in site.fleet.web:
         site.fleet.shell(host, "echo 0.3 > /srv/shop/share")
@@ -121,6 +123,7 @@ def test_what_can_not_be_judged_is_refused_before_anything(site: Site) -> None:
     assert site.releases() == before
 
 
+@pytest.mark.full
 def test_the_rollout_waits_paused_until_somebody_decides(site: Site) -> None:
     urls = [f"http://{site.fleet.addresses[host]}/" for host in site.fleet.lb]
     log = os.path.join(site.fleet.directory, "paused.log")

@@ -17,10 +17,11 @@ import pytest
 from fleet.load import Load
 from fleet.running import running
 from fleet.site import Site
+from sampling import full, some
 
 PACES = ("batch", "window")
 # What is told by the same words in both paces is tried in one of them, with TESTS=full in both.
-ONE = {pace: PACES if os.environ.get("TESTS") == "full" else (pace,) for pace in PACES}
+ONE = {pace: some(PACES, (pace,)) for pace in PACES}
 LOCK = "/srv/shop/.rollout/lock"
 
 
@@ -33,7 +34,7 @@ def is_locked(site: Site, host: str) -> bool:
     return site.fleet.shell(host, f"ls {LOCK}", check=False).strip() == LOCK
 
 
-@pytest.mark.parametrize("pace", PACES)
+@pytest.mark.parametrize("pace", ONE["window"])
 def test_a_paused_rollout_starts_no_host_keeps_its_lock_and_goes_on(settled: Site, pace: str) -> None:
     with running(settled, "2.0", pace=pace) as run:
         run.until("Take the host out of rotation")
@@ -49,6 +50,7 @@ def test_a_paused_rollout_starts_no_host_keeps_its_lock_and_goes_on(settled: Sit
     assert set(settled.releases().values()) == {"2.0"} and settled.all_up()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("pace", ONE["window"])
 def test_the_canary_waits_for_promotion_which_another_controller_may_give(settled: Site, pace: str) -> None:
     elsewhere = os.path.join(settled.fleet.directory, "other-controller")
@@ -63,6 +65,7 @@ def test_the_canary_waits_for_promotion_which_another_controller_may_give(settle
     assert nobody.code != 0 and "No rollout of shop runs" in nobody.text
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("pace", ONE["batch"])
 def test_an_abort_takes_every_touched_host_back(settled: Site, pace: str) -> None:
     with running(settled, "2.0", pace=pace) as run:
@@ -73,7 +76,7 @@ def test_an_abort_takes_every_touched_host_back(settled: Site, pace: str) -> Non
     assert set(settled.releases().values()) == {"1.0"} and settled.all_up()
 
 
-@pytest.mark.parametrize(("pace", "by"), [("batch", "another-controller"), ("window", "here")])
+@pytest.mark.parametrize(("pace", "by"), [("batch", "another-controller"), full("window", "here")])
 def test_an_abort_while_the_last_host_is_under_way_takes_all_back(settled: Site, pace: str, by: str) -> None:
     controller: dict[str, t.Any] = {} if by == "here" else {"state_dir": os.path.join(settled.fleet.directory, by)}
     tasks = os.path.join(settled.fleet.directory, "slow.yml")
@@ -87,7 +90,7 @@ def test_an_abort_while_the_last_host_is_under_way_takes_all_back(settled: Site,
     assert set(settled.releases().values()) == {"1.0"} and settled.all_up()
 
 
-@pytest.mark.parametrize(("pace", "number"), [("batch", signal.SIGTERM), ("window", signal.SIGINT)])
+@pytest.mark.parametrize(("pace", "number"), [("batch", signal.SIGTERM), full("window", signal.SIGINT)])
 def test_a_signal_ends_the_rollout_in_order_and_the_same_command_goes_on(settled: Site, pace: str, number: signal.Signals) -> None:
     urls = [f"http://{settled.fleet.addresses[host]}/" for host in settled.fleet.lb]
     with Load(urls, rate=100, clients=10) as load, running(settled, "2.0", pace=pace) as run:
@@ -115,6 +118,7 @@ def test_a_host_that_is_lost_in_the_window_frees_its_slot_and_stops_the_roll(set
     assert again.code == 0 and set(settled.releases().values()) == {"2.0"} and settled.all_up(), again.text
 
 
+@pytest.mark.full
 def test_a_rollout_is_followed_beside_it_and_the_exit_code_is_its_own(settled: Site) -> None:
     log = os.path.join(settled.fleet.directory, "watch.log")
     for release, changes, ends in (("2.0", {}, 0), ("broken", {"healthy_deadline": 4}, 2)):
@@ -134,6 +138,7 @@ def test_a_rollout_is_followed_beside_it_and_the_exit_code_is_its_own(settled: S
     assert nobody.code == 0 and "No rollout runs on this controller" in nobody.text
 
 
+@pytest.mark.full
 def test_whoever_waits_for_the_lock_rolls_afterwards_and_orders_go_to_the_one_that_runs(settled: Site) -> None:
     log = os.path.join(settled.fleet.directory, "second.log")
     with running(settled, "2.0", bake_seconds=2) as run:
@@ -155,6 +160,7 @@ def test_whoever_waits_for_the_lock_rolls_afterwards_and_orders_go_to_the_one_th
     assert set(settled.releases().values()) == {"3.0"} and settled.all_up()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("pace", ONE["window"])
 def test_whoever_supersedes_rolls_when_the_other_one_has_taken_its_hosts_back(settled: Site, pace: str) -> None:
     elsewhere = os.path.join(settled.fleet.directory, "other-controller")
@@ -167,6 +173,7 @@ def test_whoever_supersedes_rolls_when_the_other_one_has_taken_its_hosts_back(se
     assert set(settled.releases().values()) == {"3.0"} and settled.all_up()
 
 
+@pytest.mark.full
 def test_ctrl_c_in_a_terminal_reaches_every_process_and_tears_nothing(settled: Site) -> None:
     with running(settled, "2.0") as run:
         run.until("Switch, restart and check")
@@ -179,6 +186,7 @@ def test_ctrl_c_in_a_terminal_reaches_every_process_and_tears_nothing(settled: S
     assert again.code == 0 and set(settled.releases().values()) == {"2.0"}, again.text
 
 
+@pytest.mark.full
 def test_a_signal_goes_to_the_second_rollout_of_one_run(settled: Site) -> None:
     tasks, book, log = (os.path.join(settled.fleet.directory, name) for name in ("patch.yml", "two.yml", "two.log"))
     with open(tasks, "w", encoding="utf-8") as file:
@@ -214,6 +222,7 @@ def pause_by_a_failure(site: Site) -> None:
     assert all(is_locked(site, host) for host in site.fleet.web)
 
 
+@pytest.mark.full
 def test_a_paused_rollout_keeps_its_lock_from_another_release_until_a_rollback_takes_it_back(settled: Site) -> None:
     pause_by_a_failure(settled)
     back = settled.rollout("2.0", playbook="rollback")
@@ -222,6 +231,7 @@ def test_a_paused_rollout_keeps_its_lock_from_another_release_until_a_rollback_t
     assert not any(is_locked(settled, host) for host in settled.fleet.web)
 
 
+@pytest.mark.full
 def test_a_paused_rollout_that_is_given_up_leaves_the_way_to_another_release(settled: Site) -> None:
     pause_by_a_failure(settled)
     nobody = settled.rollout("2.0", playbook="control", order="resume")

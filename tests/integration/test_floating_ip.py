@@ -18,6 +18,7 @@ from fleet.floating import TRACK_FILE, Floating
 from fleet.load import Load
 from fleet.site import SERVER, Site
 from fleet.steady import Steady
+from sampling import full
 
 # Well on its own host, and ill for everybody else.
 SHY = SERVER.replace("self.send_response(200)", 'self.send_response(200 if self.client_address[0] == "127.0.0.1" else 500)')
@@ -72,7 +73,7 @@ def check_move(
         assert len(client.failed) < len(client.fresh) / 10, (len(client.failed), len(client.fresh))
 
 
-@pytest.mark.parametrize("order", ["new_first", "old_first"])
+@pytest.mark.parametrize("order", ["new_first", full("old_first")])
 def test_the_address_moves_by_arp_and_back(at_web1: Floating, order: str) -> None:
     before = at_web1.cutover("web2", "2.0", "--check", "--diff", cutover_order=order)
     assert before.code == 0 and at_web1.holders() == ["web1"], before.text
@@ -113,6 +114,7 @@ def test_a_host_that_does_not_serve_does_not_keep_the_address(at_web1: Floating)
     assert at_web1.holders() == ["web1"]
 
 
+@pytest.mark.full
 def test_a_machine_that_nobody_spoke_of_keeps_its_address(at_web1: Floating) -> None:
     fleet = at_web1.fleet
     fleet.shell("web1", f"ip address del {at_web1.address}/32 dev eth0")
@@ -128,6 +130,7 @@ def test_a_machine_that_nobody_spoke_of_keeps_its_address(at_web1: Floating) -> 
     assert played.code == 0 and at_web1.holders() == ["web2"], played.text
 
 
+@pytest.mark.full
 def test_a_dead_holder_is_replaced_when_somebody_says_that_it_is_dead(at_web1: Floating) -> None:
     fleet = at_web1.fleet
     fleet.kill("web1")
@@ -160,6 +163,7 @@ def tasks_of(floating: Floating, *steps: tuple[str, dict[str, t.Any], str]) -> s
     return played.text
 
 
+@pytest.mark.full
 def test_what_can_not_be_meant_is_refused(at_web1: Floating) -> None:
     address, own = at_web1.address, at_web1.fleet.addresses["web1"]
     network = address.rpartition(".")[0]
@@ -199,6 +203,7 @@ def test_what_can_not_be_meant_is_refused(at_web1: Floating) -> None:
     assert at_web1.holders() == []
 
 
+@pytest.mark.full
 def test_an_address_of_ipv6_moves_as_well(at_web1: Floating) -> None:
     fleet, address = at_web1.fleet, "2001:db8::60"
     hardware = {host: fleet.shell(host, "cat /sys/class/net/eth0/address").strip() for host in fleet.web}
@@ -224,6 +229,7 @@ def test_an_address_of_ipv6_moves_as_well(at_web1: Floating) -> None:
             fleet.shell(host, "sed -i '/address_family/d; s/\"::\"/\"0.0.0.0\"/' /srv/shop/current/server.py; systemctl restart shop")
 
 
+@pytest.mark.full
 def test_blue_and_green_by_a_floating_ip(at_web1: Floating) -> None:
     fleet, site = at_web1.fleet, at_web1.site
     with open(fleet.inventory, encoding="utf-8") as file:
@@ -251,6 +257,7 @@ def blocks(words: str) -> list[str]:
     return ["\n".join(line[3:] for line in text.splitlines()) + "\n" for text in found if words in text]
 
 
+@pytest.mark.full
 def test_the_guides_pair_of_balancers_is_rolled_one_after_the_other(floating: Floating) -> None:
     fleet = floating.fleet
     address = floating.address.rpartition(".")[0] + "." + str(int(floating.address.rpartition(".")[2]) + 1)

@@ -46,6 +46,7 @@ def test_hooks_run_at_their_seven_points_as_task_files_and_as_roles(settled: Sit
         ]
 
 
+@pytest.mark.full
 def test_what_is_put_there_has_the_owner_group_and_modes_that_were_asked_for(settled: Site) -> None:
     for host in settled.fleet.web:
         settled.fleet.shell(host, "id shop >/dev/null 2>&1 || useradd --system shop; getent group site >/dev/null || groupadd site")
@@ -65,6 +66,7 @@ def probe(site: Site, host: str, *probes: dict[str, str]) -> Played:
     return site.fleet.play(host, None, "-m", "seamless.rollout.health_check", "-a", arguments, ansible="ansible")
 
 
+@pytest.mark.full
 def test_a_unit_is_healthy_while_it_runs(settled: Site) -> None:
     running = probe(settled, "web1", {"systemd": "shop"}, {"systemd": "ssh.service"})
     assert running.code == 0 and "unit shop is active" in running.text, running.text

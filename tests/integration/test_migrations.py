@@ -188,6 +188,7 @@ def test_the_contract_raises_the_floor_and_is_undone_as_long_as_the_old_shape_is
         assert shop.shapes("users") == shop.shapes("people") == [("name",)]
 
 
+@pytest.mark.full
 def test_the_same_on_mariadb(shop: Shop) -> None:
     on_mariadb = Shop(shop.fleet, MARIADB)
     on_mariadb.create()
@@ -222,6 +223,7 @@ def test_the_same_on_mariadb(shop: Shop) -> None:
         assert back.code == 0 and set(shop.releases().values()) == {"1.0"}, back.text
 
 
+@pytest.mark.full
 def test_what_goes_in_the_same_run_what_goes_by_hand_and_what_a_command_migrates(shop: Shop) -> None:
     with open(os.path.join(PROGRAM, "migrations", f"{MIGRATION}.yml"), encoding="utf-8") as file:
         names = yaml.safe_load(file)
@@ -298,7 +300,7 @@ def read(path: str) -> str:
         return file.read()
 
 
-def until(ready: t.Callable[[], bool], log: str, seconds: float = 60) -> None:
+def until(ready: t.Callable[[], bool], log: str, seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < deadline, read(log)

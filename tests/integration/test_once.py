@@ -49,6 +49,7 @@ def test_once_actions_run_once_over_all_batches_and_over_runs(settled: Site) -> 
     assert (ran(before_log), ran(after_log)) == (["web1"], ["web1"])
 
 
+@pytest.mark.full
 def test_a_once_action_that_fails_or_loses_its_host_touches_no_host(settled: Site) -> None:
     lost, log = write(
         settled, "lost", "- name: Lose the connection", "  ansible.builtin.set_fact:", "    ansible_host: 127.0.0.1", "    ansible_port: 1",
@@ -63,6 +64,7 @@ def test_a_once_action_that_fails_or_loses_its_host_touches_no_host(settled: Sit
     assert set(settled.releases().values()) == {"1.0"} and ran(log) == []
 
 
+@pytest.mark.full
 def test_what_comes_after_the_hosts_is_done_again_when_those_follow_that_were_left_out(settled: Site) -> None:
     before, before_log = write(settled, "before")
     after, after_log = write(settled, "after")
@@ -73,6 +75,7 @@ def test_what_comes_after_the_hosts_is_done_again_when_those_follow_that_were_le
     assert set(settled.releases().values()) == {"2.0"} and settled.all_up()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("point", ["before", "after"])
 def test_an_action_that_was_killed_before_it_was_recorded_runs_again_and_only_that(settled: Site, point: str) -> None:
     first, first_log = write(settled, "first")

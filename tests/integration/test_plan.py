@@ -59,6 +59,7 @@ def test_a_window_that_is_larger_than_the_forks_is_noted_with_the_number(plan: t
     assert "(forks)" not in plan(forks=3, **window)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("pace", ["batch", "window"])
 def test_tiers_are_stages_one_after_the_other(plan: t.Callable[..., str], pace: str) -> None:
     told = {"pace": pace, "plan_format": "json", "max_unavailable": 2, "canary": 1, "batch": [2]}

@@ -14,6 +14,7 @@ import typing as t
 import pytest
 from fleet.running import running
 from fleet.site import Site
+from sampling import full
 
 
 def die_in(site: Site, task: str, release: str = "2.0", **changes: t.Any) -> None:
@@ -29,7 +30,7 @@ def other(site: Site, playbook: str, *options: str, **changes: t.Any) -> t.Any:
     return site.fleet.play(f"seamless.rollout.{playbook}", variables, *options)
 
 
-@pytest.mark.parametrize("way", ["restore", "finish"])
+@pytest.mark.parametrize("way", ["restore", full("finish")])
 def test_another_controller_settles_what_a_dead_one_left(settled: Site, way: str) -> None:
     die_in(settled, "Switch, restart and check")
     assert not settled.all_up()
@@ -47,6 +48,7 @@ def test_another_controller_settles_what_a_dead_one_left(settled: Site, way: str
     assert again.code == 0 and set(settled.releases().values()) == {"2.0"} and settled.all_up(), again.text
 
 
+@pytest.mark.full
 def test_recover_takes_a_host_back_whose_release_does_not_work(settled: Site) -> None:
     with running(settled, "broken", healthy_deadline=30) as run:
         run.until("Switch, restart and check")

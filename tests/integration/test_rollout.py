@@ -19,6 +19,7 @@ import pytest
 from fleet.fleet import CUT, REPO, Played
 from fleet.load import Load
 from fleet.site import SERVER, Site
+from sampling import full
 
 
 def test_a_rollout_under_load_fails_no_request_and_the_second_run_changes_nothing(settled: Site) -> None:
@@ -78,6 +79,7 @@ def test_a_host_that_is_lost_after_its_drain_stops_the_roll_and_a_new_run_repair
     assert settled.all_up()
 
 
+@pytest.mark.full
 def test_a_host_that_is_lost_after_its_update_is_not_called_a_success(settled: Site) -> None:
     tasks = os.path.join(settled.fleet.directory, "late.yml")
     with open(tasks, "w", encoding="utf-8") as file:
@@ -111,6 +113,7 @@ def test_a_controller_that_dies_in_the_middle_is_finished_by_the_same_command(se
     assert settled.all_up()
 
 
+@pytest.mark.full
 def test_what_a_killed_run_left_out_of_rotation_goes_back_when_the_next_one_fails(settled: Site) -> None:
     tasks = os.path.join(settled.fleet.directory, "fails.yml")
     with open(tasks, "w", encoding="utf-8") as file:
@@ -145,6 +148,7 @@ def test_an_operators_maintenance_survives_a_rollout(settled: Site) -> None:
         time.sleep(1.5)
 
 
+@pytest.mark.full
 def test_an_undo_for_which_there_is_no_room_waits_until_there_is(settled: Site) -> None:
     """web1 dies while web3 fails. web2 is well but can't leave before web1 is back, and the undo comes to web2 first."""
     tasks = os.path.join(settled.fleet.directory, "dies.yml")
@@ -192,6 +196,7 @@ def test_a_reload_that_forgets_the_drain_does_not_go_unnoticed(settled: Site) ->
     assert settled.all_up()
 
 
+@pytest.mark.full
 def test_two_rollouts_of_one_application_cannot_run_at_once(settled: Site) -> None:
     results: list[Played] = []
     plans: list[Played] = []
@@ -235,24 +240,24 @@ def test_check_mode_shows_the_whole_plan_and_changes_nothing(settled: Site) -> N
     ("changes", "message"),
     [
         ({"max_unavailable": "0%"}, "rollout_max_unavailable is '0%'"),
-        ({"batch": "150%"}, "rollout_batch is '150%'"),
+        full({"batch": "150%"}, "rollout_batch is '150%'"),
         ({"on_failure": "rolback"}, "nearest: rollback"),
-        ({"hosts": "apps"}, "no host of the inventory matches it. Nothing was done. Give a group"),
-        ({"unavailable": 1}, "Did you mean rollout_max_unavailable"),
+        full({"hosts": "apps"}, "no host of the inventory matches it. Nothing was done. Give a group"),
+        full({"unavailable": 1}, "Did you mean rollout_max_unavailable"),
         ({"balancers": [{"driver": "haproxy", "hosts": "lb", "socket": "/run/haproxy/admin.sock", "backend": "shp"}]}, "backend shp is not on"),
-        ({"balancers": [{"driver": "haproxy", "hosts": "lb", "socket": "/run/nope.sock", "backend": "shop"}]}, "is not there: set socket"),
-        ({"balancers": [{"driver": "haproxy", "hosts": "lbs", "socket": "/run/haproxy/admin.sock"}]}, "Did you mean lb"),
+        full({"balancers": [{"driver": "haproxy", "hosts": "lb", "socket": "/run/nope.sock", "backend": "shop"}]}, "is not there: set socket"),
+        full({"balancers": [{"driver": "haproxy", "hosts": "lbs", "socket": "/run/haproxy/admin.sock"}]}, "Did you mean lb"),
         ({"balancers": [{"driver": "haproxy", "hosts": "lb", "socket": "/run/haproxy/admin.sock", "member": "wbe1"}]}, "Did you mean web1"),
-        ({"source": {"type": "archive", "path": "/etc/hostname"}}, "has no checksum"),
-        ({"source": {"type": "directory", "path": "/nowhere"}}, "is not a directory"),
-        ({"health": [{"url": "localhost"}]}, "complete one such as"),
-        ({"services": [{"nam": "shop"}]}, "has no name"),
+        full({"source": {"type": "archive", "path": "/etc/hostname"}}, "has no checksum"),
+        full({"source": {"type": "directory", "path": "/nowhere"}}, "is not a directory"),
+        full({"health": [{"url": "localhost"}]}, "complete one such as"),
+        full({"services": [{"nam": "shop"}]}, "has no name"),
         ({"services": [{"name": "shpo"}]}, "not known to systemd"),
-        ({"min_free": "900T"}, "min_free"),
-        ({"linked_files": ["config/.env"]}, "linked_files are missing"),
-        ({"owner": "nobody-here"}, "no such user"),
+        full({"min_free": "900T"}, "min_free"),
+        full({"linked_files": ["config/.env"]}, "linked_files are missing"),
+        full({"owner": "nobody-here"}, "no such user"),
         ({"hooks": {"after_switch": ["hooks/wram.yml"]}}, "there is no such task file"),
-        ({"hooks": {"validate": ["my.wram"]}}, "there is no such role"),
+        full({"hooks": {"validate": ["my.wram"]}}, "there is no such role"),
     ],
 )
 def test_bad_input_is_refused_before_the_first_host_is_drained(settled: Site, changes: dict[str, object], message: str) -> None:
@@ -264,6 +269,7 @@ def test_bad_input_is_refused_before_the_first_host_is_drained(settled: Site, ch
     assert settled.fleet.shell("web1", "ls /srv/shop/.rollout/lock", check=False).strip() != "/srv/shop/.rollout/lock"
 
 
+@pytest.mark.full
 def test_a_release_that_dies_while_it_is_watched_in_rotation_is_undone(settled: Site) -> None:
     program = SERVER.replace("server.serve_forever()", "threading.Timer(5, os._exit, [1]).start()\nserver.serve_forever()")
     settled.build("dies", broken=program)
@@ -298,6 +304,7 @@ def test_hosts_fetch_an_archive_by_themselves_and_a_wrong_one_touches_nobody(set
     assert other.code != 0 and "with other content (archive's checksum" in other.text.replace("\n", " ")
 
 
+@pytest.mark.full
 def test_bad_input_an_archive_that_leaves_the_tree_is_refused(settled: Site) -> None:
     path = os.path.join(settled.fleet.directory, "evil.tar.gz")
     with tarfile.open(path, "w:gz") as archive:
@@ -310,6 +317,7 @@ def test_bad_input_an_archive_that_leaves_the_tree_is_refused(settled: Site) -> 
     assert "Take the host out of rotation" not in played.text
 
 
+@pytest.mark.full
 def test_bad_input_a_current_that_is_a_real_directory_is_refused(settled: Site) -> None:
     settled.fleet.shell("web2", "mv /srv/shop/current /srv/shop/kept && mkdir /srv/shop/current && touch /srv/shop/current/precious")
     try:
@@ -338,6 +346,7 @@ def test_rollback_preview_and_promote(settled: Site) -> None:
     assert settled.all_up()
 
 
+@pytest.mark.full
 def test_an_existing_role_is_wrapped_in_drain_check_and_enable(settled: Site) -> None:
     tasks = os.path.join(settled.fleet.directory, "patch.yml")
     with open(tasks, "w", encoding="utf-8") as file:
@@ -356,6 +365,7 @@ def test_an_existing_role_is_wrapped_in_drain_check_and_enable(settled: Site) ->
     assert not settled.fleet.standing("lb1")["web1"].startswith("UP")
 
 
+@pytest.mark.full
 def test_the_modules_work_without_the_light_transport(settled: Site) -> None:
     played = settled.rollout("2.0", pipelining=False)
     assert played.code == 0, played.text
@@ -368,6 +378,7 @@ def test_the_repository_names_no_place_of_this_machine() -> None:
     assert listed == ""
 
 
+@pytest.mark.full
 def test_a_pause_keeps_the_lock_and_the_same_command_goes_on(settled: Site) -> None:
     never = [{"url": "http://127.0.0.1:8000/", "contains": "never"}]
     paused = settled.rollout("2.0", health=never, on_failure="pause", healthy_deadline=3)
@@ -381,6 +392,7 @@ def test_a_pause_keeps_the_lock_and_the_same_command_goes_on(settled: Site) -> N
     assert settled.fleet.shell("web3", "ls /srv/shop/.rollout/lock", check=False).strip() != "/srv/shop/.rollout/lock"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("left", "message"), [(0, "the disk is full"), (200, r"are free, the release needs \S+ \S+ and min_free keeps")])
 def test_bad_input_a_full_disk_is_refused_before_a_drain(settled: Site, left: int, message: str) -> None:
     mount = "mkdir -p /mnt/full && mount -t tmpfs -o size=8m tmpfs /mnt/full && cp -a /srv/shop/. /mnt/full && mount --bind /mnt/full /srv/shop"
@@ -396,6 +408,7 @@ def test_bad_input_a_full_disk_is_refused_before_a_drain(settled: Site, left: in
     assert settled.all_up() and set(settled.releases().values()) == {"1.0"}
 
 
+@pytest.mark.full
 def test_hooks_run_in_an_undo_and_know_it_and_nothing_is_watched_there(settled: Site) -> None:
     log, note, fails = (os.path.join(settled.fleet.directory, name) for name in ("hooks.log", "note.yml", "fails-forward.yml"))
     said = "{{ inventory_hostname }} {{ rollout_undo }} {{ rollout_target_release }} {{ rollout_target_path }} {{ rollout_release }}"
@@ -415,6 +428,7 @@ def test_hooks_run_in_an_undo_and_know_it_and_nothing_is_watched_there(settled: 
     assert set(settled.releases().values()) == {"1.0"} and settled.all_up()
 
 
+@pytest.mark.full
 def test_a_host_that_fails_in_rotation_and_may_is_taken_out_again_and_the_others_go_on(settled: Site) -> None:
     tasks, once = (os.path.join(settled.fleet.directory, name) for name in ("fails-in-rotation.yml", "before.yml"))
     with open(tasks, "w", encoding="utf-8") as file:
@@ -432,6 +446,7 @@ def test_a_host_that_fails_in_rotation_and_may_is_taken_out_again_and_the_others
     assert again.code == 0 and settled.all_up(), again.text
 
 
+@pytest.mark.full
 def test_a_reload_while_a_host_restarts_is_in_the_report(settled: Site) -> None:
     settled.build("slow", broken=SERVER.replace('"1.0"', '"4.0"'))
     process = settled.fleet.begin("seamless.rollout.rollout", settled.variables("slow"), os.devnull)

@@ -67,6 +67,7 @@ def test_a_user_that_becomes_root_on_hosts_whose_interpreter_is_found(site: Site
     assert "nothing to do" in site.rollout("2.0").text
 
 
+@pytest.mark.full
 def test_a_balancer_that_only_knows_health_checks(site: Site) -> None:
     balancers = [{"driver": "health_file", "settle_seconds": 2, "check_url": "http://127.0.0.1:8000/health"}]
     played = under_load(site, lambda: site.rollout("3.0", balancers=balancers, health=OWN_HEALTH))
@@ -77,6 +78,7 @@ def test_a_balancer_that_only_knows_health_checks(site: Site) -> None:
     assert same.code != 0 and "Have rollout_health ask another URL" in " ".join(same.text.split())
 
 
+@pytest.mark.full
 def test_what_users_see_through_the_balancer_is_watched_too(site: Site) -> None:
     through = [{"url": f"http://{site.fleet.addresses[host]}/"} for host in site.fleet.lb]
     played = under_load(site, lambda: site.rollout("4.0", bake_health=through))
@@ -155,6 +157,7 @@ def test_the_release_role_shows_a_preview_and_goes_back(site: Site) -> None:
     assert not {"5.1", "5.2"} & set(site.releases().values())
 
 
+@pytest.mark.full
 def test_the_balancer_role_puts_a_host_into_maintenance_and_back(site: Site) -> None:
     def stand(state: str) -> list[str]:
         balancers = [{"driver": "haproxy", "hosts": "lb", "socket": "/run/haproxy/admin.sock", "backend": "shop"}]
@@ -167,6 +170,7 @@ def test_the_balancer_role_puts_a_host_into_maintenance_and_back(site: Site) -> 
     assert stand("enabled") == ["UP", "UP"]
 
 
+@pytest.mark.full
 def test_several_members_on_several_balancers_in_one_call(site: Site) -> None:
     def stand(state: str, **more: str) -> tuple[Played, list[str]]:
         balancers = [{"delegate": balancer, "backend": "shop"} for balancer in site.fleet.lb]
@@ -207,6 +211,7 @@ KillMode=mixed
 """
 
 
+@pytest.mark.full
 def test_gunicorn_is_reloaded_as_the_guide_says_and_the_other_way_is_undone(site: Site) -> None:
     for release in ("6.0", "7.0", "8.0"):
         place = site.build(release, broken=WSGI)

@@ -120,6 +120,7 @@ def test_hosts_come_back_in_steps_and_no_request_fails(site: Site) -> None:
         assert site.fleet.shell(balancer, "ls /var/lib/seamless-rollout/balancer/*.json 2>/dev/null || true") == ""
 
 
+@pytest.mark.full
 def test_a_host_that_dies_on_its_way_up_fails_and_is_taken_back(site: Site) -> None:
     with load_on(site):
         played = site.rollout("dying", weight_ramp={"steps": [10, 50], "interval": 10})
@@ -129,6 +130,7 @@ def test_a_host_that_dies_on_its_way_up_fails_and_is_taken_back(site: Site) -> N
     assert every_weight(site) == [WHOLE] * 2
 
 
+@pytest.mark.full
 def test_a_rollout_that_was_killed_on_the_way_up_leaves_no_host_there(site: Site) -> None:
     """The machines of the balancers finish by themselves what they have begun."""
     with running(site, "2.0", weight_ramp={"steps": [10, 50], "interval": 8}) as run:
@@ -156,6 +158,7 @@ def test_a_rollout_that_was_killed_with_all_its_parts_is_finished_by_the_same_co
     assert set(site.releases().values()) == {"2.0"} and site.all_up() and every_weight(site) == [WHOLE] * 2
 
 
+@pytest.mark.full
 def test_what_can_not_climb_is_refused_before_anything_is_touched(site: Site) -> None:
     for balancer in site.fleet.lb:
         site.fleet.runtime(balancer, "set server shop/web2 weight 1")
@@ -210,6 +213,7 @@ def test_a_release_gets_five_percent_of_the_traffic_until_it_is_restored(site: S
     assert again.code == 0 and "changed=0" in again.text
 
 
+@pytest.mark.full
 def test_a_rollout_waits_for_the_end_of_a_split_and_a_rollback_does_not(site: Site) -> None:
     assert site.rollout("2.0", hosts="web1").code == 0
     refused = split(site, {"2.0": 0.05})
@@ -226,6 +230,7 @@ def test_a_rollout_waits_for_the_end_of_a_split_and_a_rollback_does_not(site: Si
     assert split(site, {}, traffic_split_state="restored").code == 0 and every_weight(site) == [WHOLE] * 2
 
 
+@pytest.mark.full
 def test_a_split_for_a_while_ends_by_itself_whatever_happens_meanwhile(site: Site) -> None:
     tasks = os.path.join(site.fleet.directory, "look.yml")
     with open(tasks, "w", encoding="utf-8") as file:

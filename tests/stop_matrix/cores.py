@@ -40,6 +40,9 @@ def available() -> dict[str, str]:
     return found
 
 
+OLDEST, NEWEST = next(iter(available()), ""), next(reversed(available()), "")
+
+
 def environment_of(core: str, python: str) -> str:
     """Return the directory of a virtual environment with that ansible-core, made once."""
     place = os.path.join(REPO, ".venvs", f"core-{core}")

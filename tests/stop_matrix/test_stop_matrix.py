@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import itertools
 import json
 import os
 import sqlite3
@@ -18,8 +19,9 @@ import subprocess
 import typing as t
 
 import pytest
+from sampling import FULL, some
 
-from stop_matrix.cores import available, environment_of
+from stop_matrix.cores import NEWEST, OLDEST, available, environment_of
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # No case takes a tenth of it.
@@ -113,13 +115,11 @@ CASES = [
     ),
 ]
 
-# What the window pace has of its own, and is tried on the other cores in batches too; the others run with TESTS=full.
+# What the window pace has of its own, and always runs; the others run with TESTS=full.
 IN_WINDOW = (
     "one fails", "a whole batch unreachable", "a rescue that fails", "handlers run before the host comes back", "a handler fails", "end_play",
     "few forks, and a canary that is not the first",
 )
-# The oldest core, the newest, and the one with which templates became others.
-ENDS = {min(available(), default=""), "2.19", max(available(), default="")}
 
 
 def run_case(core: str, pace: str, case: Case, directory: str) -> str:
@@ -185,13 +185,11 @@ def run_case(core: str, pace: str, case: Case, directory: str) -> str:
     return f"{case.name}: {'; '.join(wrong)}\n{done.stdout[-3000:]}" if wrong else ""
 
 
-@pytest.mark.parametrize("pace", ["batch", "window"])
-@pytest.mark.parametrize("core", list(available()))
+@pytest.mark.parametrize(("core", "pace"), some(itertools.product(available(), ["batch", "window"]), [(OLDEST, "batch"), (NEWEST, "window")]))
 def test_the_rollout_stops_when_it_must(core: str, pace: str, tmp_path: t.Any) -> None:
     environment_of(core, available()[core])
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        whole = os.environ.get("TESTS") == "full" or (pace == "batch" and core in ENDS)
-        cases = [case for case in CASES if whole or case.name in IN_WINDOW]
+        cases = [case for case in CASES if FULL or case.name in IN_WINDOW]
         futures = [pool.submit(run_case, core, pace, case, str(tmp_path / str(number))) for number, case in enumerate(cases)]
         wrong = [text for text in (future.result() for future in futures) if text]
     assert not wrong, "\n\n".join(wrong)

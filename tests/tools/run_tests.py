@@ -53,7 +53,7 @@ STAGES: dict[str, list[str]] = {
     "adapters": [*PYTEST, "tests/adapters"],
     "maintenance": [*PYTEST, "tests/maintenance"],
 }
-AT_ONCE = 3
+AT_ONCE = 2
 
 
 class Row(t.NamedTuple):

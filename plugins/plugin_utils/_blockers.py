@@ -19,12 +19,12 @@ import signal
 import subprocess
 import typing as t
 import urllib.error
-import urllib.parse
 
-from ansible.module_utils.urls import open_url
 from ansible_collections.seamless.rollout.plugins.module_utils import _health
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._fetch import shown
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _windows
+from ansible_collections.seamless.rollout.plugins.plugin_utils._asking import opened
 
 KINDS = ("url", "file", "command")
 _URL_KEYS = ("status", "json", "contains", "headers", "validate_certs", "ca_path")
@@ -92,33 +92,14 @@ def _ask(blocker: t.Mapping[str, t.Any]) -> str | None:
     reason = {"url": _ask_url, "file": _ask_file, "command": _ask_command}[kind](blocker, seconds)
     if reason is None:
         return None
-    name = str(blocker.get("name") or (shown(blocker["url"]) if kind == "url" else blocker[kind]))
+    name = str(blocker.get("name") or (shown(str(blocker["url"])) if kind == "url" else blocker[kind]))
     return f"rollout_blockers: {name} {reason}"
-
-
-def shown(url: t.Any) -> str:
-    """Return *url* without what may be secret in it."""
-    parts = urllib.parse.urlsplit(str(url))
-    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _ask_url(blocker: t.Mapping[str, t.Any], seconds: float) -> str | None:
     """Judge the answer as a health probe does. No answer blocks too: nobody knows what it would have been."""
-    parts = urllib.parse.urlsplit(str(blocker["url"]))
-    user = urllib.parse.unquote(parts.username or "")
     try:
-        response = open_url(
-            urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])),
-            headers={str(key): str(value) for key, value in (blocker.get("headers") or {}).items()},
-            timeout=seconds,
-            http_agent="seamless.rollout",
-            validate_certs=blocker.get("validate_certs", True),
-            ca_path=blocker.get("ca_path"),
-            url_username=user or None,
-            url_password=urllib.parse.unquote(parts.password or "") or None,
-            force_basic_auth=bool(user),
-            follow_redirects="none",
-        )
+        response = opened(blocker, str(blocker["url"]), seconds)
     except urllib.error.HTTPError as exc:
         response = exc
     except (OSError, ValueError, http.client.HTTPException) as exc:

@@ -13,10 +13,10 @@ import typing as t
 import urllib.error
 import urllib.parse
 
-from ansible.module_utils.urls import open_url
 from ansible_collections.seamless.rollout.plugins.module_utils import _health
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.plugin_utils._blockers import shown
+from ansible_collections.seamless.rollout.plugins.module_utils._fetch import shown
+from ansible_collections.seamless.rollout.plugins.plugin_utils._asking import opened
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import read_number
 
@@ -103,7 +103,7 @@ def gates(entries: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
             found = [_dug(_ask(gate, str(gate["url"])), str(gate["value"]), "")]
         name = gate.get("name") or gate.get("query") or gate.get("value")
         if not found:
-            raise SeamlessError(f"{name}: {shown(gate['url'])} has no value for it")
+            raise SeamlessError(f"{name}: {shown(str(gate['url']))} has no value for it")
         sentences += [f"{name} is {value:g}, above {gate['max']}" for value in found if gate.get("max") is not None and value > float(gate["max"])]
         sentences += [f"{name} is {value:g}, below {gate['min']}" for value in found if gate.get("min") is not None and value < float(gate["min"])]
     return sentences
@@ -120,7 +120,7 @@ def _of_hosts(source: t.Mapping[str, t.Any], query: str, addresses: t.Mapping[st
         if host:
             found[host] = found.get(host, 0.0) + value
     if not found:
-        raise SeamlessError(f"{shown(source['url'])} knows none of these hosts: no value of {query!r} has one of them in its label {label}.")
+        raise SeamlessError(f"{shown(str(source['url']))} knows none of these hosts: no value of {query!r} has one of them in its label {label}.")
     return found
 
 
@@ -133,7 +133,7 @@ def _vector(entry: t.Mapping[str, t.Any], query: str) -> list[tuple[dict[str, st
             return [({}, float(data["result"][1]))]  # type: ignore[index]
         return [(one["metric"], float(one["value"][1])) for one in data["result"]]  # type: ignore[index]
     except (TypeError, KeyError, IndexError, ValueError) as exc:
-        raise SeamlessError(f"{shown(entry['url'])} has no numbers for {query!r}: {json.dumps(answer)[:200]}") from exc
+        raise SeamlessError(f"{shown(str(entry['url']))} has no numbers for {query!r}: {json.dumps(answer)[:200]}") from exc
 
 
 def _dug(answer: t.Any, path: str, host: str) -> float:
@@ -145,10 +145,7 @@ def _dug(answer: t.Any, path: str, host: str) -> float:
 
 def _ask(entry: t.Mapping[str, t.Any], url: str) -> t.Any:
     try:
-        response = open_url(
-            url, headers={str(key): str(value) for key, value in (entry.get("headers") or {}).items()}, timeout=float(entry.get("timeout", 10)),
-            http_agent="seamless.rollout", validate_certs=entry.get("validate_certs", True), ca_path=entry.get("ca_path"),
-        )
+        response = opened(entry, url, float(entry.get("timeout", 10)))
         return json.loads(response.read(_LIMIT))
     except urllib.error.HTTPError as exc:
         raise SeamlessError(f"{shown(url)} answered {exc.code}") from exc

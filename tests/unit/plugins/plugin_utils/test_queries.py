@@ -31,6 +31,11 @@ class Prometheus(http.server.BaseHTTPRequestHandler):
         parts = urllib.parse.urlsplit(self.path)
         query = urllib.parse.parse_qs(parts.query).get("query", [""])[0]
         self.seen.append(self.headers.get("Authorization"))
+        if parts.path.startswith("/elsewhere"):
+            self.send_response(302)
+            self.send_header("Location", "/hosts/1")
+            self.end_headers()
+            return
         if parts.path.startswith("/hosts/"):
             body: t.Any = {"http": {"requests": 10, "errors": 1, "slow": 2}}
         elif query == "scalar":
@@ -78,6 +83,15 @@ def test_each_host_tells_of_itself(url: str) -> None:
         counters({**source, "errors": "http.failed"}, ADDRESSES)
     with pytest.raises(SeamlessError, match="gave no answer"):
         counters({**source, "url": "http://127.0.0.1:1/"}, ADDRESSES)
+
+
+def test_a_password_is_sent_to_whom_it_is_meant_for_and_shown_to_nobody(url: str) -> None:
+    source = {"type": "json", "url": url.replace("//", "//ada:s%2Fcret@") + "/elsewhere", "requests": "http.requests", "errors": "http.errors"}
+    Prometheus.seen.clear()
+    with pytest.raises(SeamlessError, match="answered 302") as raised:
+        counters(source, ADDRESSES)
+    assert Prometheus.seen == ["Basic YWRhOnMvY3JldA=="]
+    assert "ada" not in str(raised.value) and "cret" not in str(raised.value)
 
 
 def test_a_gate_is_kept_or_not(url: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
-from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import distinct_balancers, expand_balancers
+from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import distinct_balancers, expand_balancers
 
 
 def balancer_machines(balancers: t.Sequence[t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> list[dict[str, t.Any]]:

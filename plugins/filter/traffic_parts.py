@@ -10,7 +10,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _traffic
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
-from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import expand_balancers
+from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import expand_balancers
 
 
 def traffic_parts(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import Pools, balancer_key, find_member
+from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import Pools, balancer_key, find_member
 
 READY, FIX, OPEN = "ready", "fix", "not checked"
 GUIDE = "https://github.com/seamless-rollout/seamless.rollout/blob/main/docs/docsite/rst/designing.rst"

@@ -14,7 +14,8 @@ import urllib.parse
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import find_driver
 from ansible_collections.seamless.rollout.plugins.plugin_utils._audit import APPLICATION, LINE, MACHINE, VARIABLE, Answer, Looking, Site
-from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import Pools, current_release, is_serving
+from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import Pools, is_serving
+from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import current_release
 
 # Balancers that say themselves whether they check a member, and how that is switched on.
 CHECKING = {

@@ -19,6 +19,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils import _health
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release.info import CURRENT
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _audit, _audit_hosts, _audit_traffic, _migrations
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _pools as pools
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
 from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import whoami
@@ -120,17 +121,17 @@ class Auditor:
                 read_settings(values, "recover")
             except SeamlessError as exc:
                 problems += [f"{host}: {line}" for line in str(exc).splitlines()]
-            calls[host] = preflight.without_secrets(host, preflight.expand_balancers(host, values.get("rollout_balancers") or [], groups))
+            calls[host] = pools.without_secrets(host, pools.expand_balancers(host, values.get("rollout_balancers") or [], groups))
             # Asked for what runs now, whatever release somebody names.
             health[host] = self._variables.get(host, "rollout_health", rollout_release=CURRENT) or []
-        problems += preflight.unknown_machines(calls, set(groups.get("all", [])))
+        problems += pools.unknown_machines(calls, set(groups.get("all", [])))
         if self._rollout.migrations:
             problems += _migrations.problems(self._rollout.migrations, set(groups.get("all", [])))
         if problems:
             raise SeamlessError("\n".join(problems))
         schema, why = self._schema()
         return {
-            "calls": calls, "health": health, "balancers": preflight.distinct_balancers(calls), "schema": schema, "schema_why": why,
+            "calls": calls, "health": health, "balancers": pools.distinct_balancers(calls), "schema": schema, "schema_why": why,
             "lock_id": f"audit-{whoami()}", "owner": whoami(), "try_host": "", "try_calls": [], "try_endpoints": [], "untried": "",
         }
 
@@ -161,7 +162,7 @@ class Auditor:
         host = self.settings.consent
         answer = self._answers("__rollout_audit")[host]
         findings = preflight.Findings()
-        infos = {preflight.balancer_key(info.get("item") or {}): preflight.Pools(info) for info in balancers if not info.get("failed")}
+        infos = {pools.balancer_key(info.get("item") or {}): pools.Pools(info) for info in balancers if not info.get("failed")}
         rotation = preflight.judge_rotation(
             host, facts["calls"][host], infos, app=self._rollout.app, address=self._variables.get(host, "ansible_host"),
             max_unavailable=self._rollout.max_unavailable, min_available=self._rollout.min_available, findings=findings,
@@ -174,7 +175,7 @@ class Auditor:
             why = findings.problems[0]
         elif not rotation.calls:
             why = "no balancer takes it out of rotation: rollout_balancers has none for it, or an operator holds it"
-        elif len(infos) < len({preflight.balancer_key(call) for call in facts["balancers"]}):
+        elif len(infos) < len({pools.balancer_key(call) for call in facts["balancers"]}):
             why = "a balancer gave no answer"
         elif not rotation.serving:
             why = "it is not in rotation now"

@@ -14,7 +14,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.plugin_utils._fanout import Call, fan_out
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction, plain
-from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import SECRETS, secrets_for
+from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import SECRETS, secrets_for
 
 # What an entry says for others than the module.
 NO_OPTIONS = ("delegate", "member", "named", "servers", "secret_of")

@@ -12,7 +12,7 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _queries
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
-from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import balancer_key
+from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import balancer_key
 
 
 def read(facts: t.Mapping[str, t.Any], ask: t.Callable[[], t.Mapping[str, t.Mapping[str, t.Any]]]) -> dict[str, Count]:

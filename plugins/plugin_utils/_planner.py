@@ -26,6 +26,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import (
     _traits,
     _windows,
 )
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _pools as pools
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import zone_order
@@ -79,8 +80,8 @@ class Planner:
             traits[host] = self._traits(host, mode, host_values, name=host != targets[0])
             steps.update(_steps.named_steps(host_values))
             balancers = [] if settings.out_of_rotation else host_values.get("rollout_balancers") or []
-            calls[host] = preflight.without_secrets(host, preflight.expand_balancers(host, balancers, groups))
-        problems += preflight.unknown_machines(calls, set(groups.get("all", [])))
+            calls[host] = pools.without_secrets(host, pools.expand_balancers(host, balancers, groups))
+        problems += pools.unknown_machines(calls, set(groups.get("all", [])))
         files, missing = _steps.find_steps(steps, places)
         problems += missing + _traits.sort_into_tiers(traits, settings.tiers, groups)
         try:
@@ -126,7 +127,7 @@ class Planner:
             **gate,
             "calls": calls,
             "files": files,
-            "balancers": preflight.distinct_balancers(calls),
+            "balancers": pools.distinct_balancers(calls),
             "resolved": resolved,
             "dry": self._dry,
             "stage_hosts": [],
@@ -310,9 +311,9 @@ class Planner:
         for call, answer in zip(facts["balancers"], results):
             if answer.get("failed") or answer.get("unreachable"):
                 findings.problems.append(f"balancer {call['delegate']}: {answer.get('msg', 'no answer')}")
-                infos[preflight.balancer_key(call)] = {"pools": [], "broken": True}
+                infos[pools.balancer_key(call)] = {"pools": [], "broken": True}
             else:
-                infos[preflight.balancer_key(call)] = preflight.Pools(answer)
+                infos[pools.balancer_key(call)] = pools.Pools(answer)
                 findings.notes += [f"{call['delegate']}: {warning}" for warning in answer.get("hints") or []]
         return {key: info for key, info in infos.items() if not info.get("broken")}
 

@@ -15,7 +15,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _counters
 from ansible_collections.seamless.rollout.plugins.plugin_utils._balancer_calls import secrets_of
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._fanout import Call, fan_out
-from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import balancer_key, is_serving
+from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import balancer_key, is_serving
 
 if t.TYPE_CHECKING:
     from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction

@@ -13,7 +13,8 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ACTIVE_STATES, Ledger
-from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import current_release, find_member
+from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import find_member
+from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import current_release
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report import result_data, result_text, table
 
 

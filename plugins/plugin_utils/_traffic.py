@@ -12,7 +12,7 @@ import difflib
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import balancer_key
+from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import balancer_key
 
 WAYS = ("release", "group")
 REST = "the rest"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _pools as pools
 from ansible_collections.seamless.rollout.plugins.plugin_utils._balancer_calls import secrets_of
 
 BALANCERS = [
@@ -20,7 +20,7 @@ BALANCERS = [
 
 
 def test_no_secret_is_in_a_plan_and_each_call_finds_its_own() -> None:
-    calls = preflight.without_secrets("web1", preflight.expand_balancers("web1", BALANCERS, {"lb": ["lb1", "lb2"]}))
+    calls = pools.without_secrets("web1", pools.expand_balancers("web1", BALANCERS, {"lb": ["lb1", "lb2"]}))
     assert "secret\"" not in json.dumps(calls) and "-secret" not in json.dumps(calls)
     task_vars = {"hostvars": {"web1": {"rollout_balancers": BALANCERS}}}
     found = [(call["driver"], call["delegate"], secrets_of(call, task_vars)) for call in calls]
@@ -28,6 +28,6 @@ def test_no_secret_is_in_a_plan_and_each_call_finds_its_own() -> None:
         ("hetzner", "localhost", {"token": "one-secret"}), ("hetzner", "localhost", {"token": "other-secret"}),
         ("apache", "lb1", {"password": "third-secret"}), ("apache", "lb2", {"password": "third-secret"}), ("haproxy", "lb1", {}), ("haproxy", "lb2", {}),
     ]
-    distinct = preflight.distinct_balancers({"web1": calls, "web2": [{**call, "secret_of": "web2"} if "secret_of" in call else call for call in calls]})
+    distinct = pools.distinct_balancers({"web1": calls, "web2": [{**call, "secret_of": "web2"} if "secret_of" in call else call for call in calls]})
     assert len(distinct) == 6
     assert secrets_of(distinct[1], task_vars) == {"token": "other-secret"}

@@ -17,6 +17,7 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _pools as pools
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _traits
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import at_least_one, budget
@@ -317,7 +318,7 @@ def test_the_floor_of_a_balancer_that_counts_members_lets_a_batch_of_light_hosts
     members = [{"name": host, "address": None, "admin": "ready", "health": "up"} for host in hosts]
     call = {"delegate": "lb1", "driver": "haproxy", "member": "a", "named": False}
     found = preflight.judge_rotation(
-        "a", [call], {preflight.balancer_key(call): {"pools": [{"backend": "shop", "total": 5, "members": members}]}},
+        "a", [call], {pools.balancer_key(call): {"pools": [{"backend": "shop", "total": 5, "members": members}]}},
         app="shop", address=None, max_unavailable="40%", min_available=None, findings=preflight.Findings(), most=4,
     )
     assert found.calls[0]["min_available"] == 1

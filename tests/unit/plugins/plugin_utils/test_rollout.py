@@ -8,6 +8,7 @@ import typing as t
 
 import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _pools as balancer_pools
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import resolve_amount
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
@@ -166,7 +167,7 @@ def rotation(
     host: str, findings: preflight.Findings, address: str | None = None, info: dict[str, t.Any] | None = None
 ) -> preflight.InRotation:
     calls = [{**CALL, "member": host, "named": False}]
-    infos = {preflight.balancer_key(CALL): INFO if info is None else info}
+    infos = {balancer_pools.balancer_key(CALL): INFO if info is None else info}
     return preflight.judge_rotation(host, calls, infos, app="shop", address=address, max_unavailable="50%", min_available=None, findings=findings)
 
 
@@ -213,14 +214,14 @@ def test_an_address_of_several_servers_is_a_problem_that_names_them() -> None:
 def test_a_member_is_found_under_every_name_of_its_process_and_the_smallest_pool_sets_the_floor() -> None:
     shop = [(f"web{n}", f"198.51.100.{n}", 80) for n in range(1, 7)]
     info = pools(shop=shop, api=[("x", "198.51.100.1", 80), ("y", "198.51.100.9", 80)])
-    assert [(pool["backend"], entry["name"]) for pool, entry in preflight.find_member(info, "web1", None)] == [("shop", "web1"), ("api", "x")]
+    assert [(pool["backend"], entry["name"]) for pool, entry in balancer_pools.find_member(info, "web1", None)] == [("shop", "web1"), ("api", "x")]
     findings = preflight.Findings()
     assert len(rotation("web1", findings, None, info).calls) == 1
     assert findings.problems == []
 
 
 def test_balancers_expand_to_the_machines_of_a_group() -> None:
-    calls = preflight.expand_balancers("web1", [{"driver": "haproxy", "hosts": "lb", "socket": "/s"}, {"driver": "health_file"}], {"lb": ["lb1", "lb2"]})
+    calls = balancer_pools.expand_balancers("web1", [{"driver": "haproxy", "hosts": "lb", "socket": "/s"}, {"driver": "health_file"}], {"lb": ["lb1", "lb2"]})
     assert [(call["delegate"], call["member"]) for call in calls] == [("lb1", "web1"), ("lb2", "web1"), ("web1", "web1")]
 
 

@@ -12,6 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _plan_text, _status
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _pools as pools
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import read_settings
 
@@ -27,7 +28,7 @@ def settings(**values: t.Any) -> t.Any:
 def judged(findings: preflight.Findings, *, limits: list[int] | None = None, **options: t.Any) -> preflight.InRotation:
     member = {"name": "web1", "address": "198.51.100.1", "port": 8000, "admin": "ready", "health": "up", "operator": False, "drained_by": None, "weight": 100}
     members = [{**member, **options.pop("member", {})}, {**member, "name": "web2", "address": "198.51.100.2"}]
-    infos = {preflight.balancer_key(CALL): {"pools": [{"backend": "shop", "total": 2, "members": members, "weights": limits}]}}
+    infos = {pools.balancer_key(CALL): {"pools": [{"backend": "shop", "total": 2, "members": members, "weights": limits}]}}
     return preflight.judge_rotation(
         "web1", [CALL], infos, app="shop", address=None, max_unavailable=1, min_available=None, findings=findings, **options,
     )

@@ -13,20 +13,19 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _migrations
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables, rollout_facts
-from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
+from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction, plain
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan_text import refusal_public
 from ansible_collections.seamless.rollout.plugins.plugin_utils._planner import Planner
+from ansible_collections.seamless.rollout.plugins.plugin_utils._reach import read_logs
 from ansible_collections.seamless.rollout.plugins.plugin_utils._steps import search_places
 
 MODES = ["release", "update", "rollback", "promote", "preview", "recover"]
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
+class ActionModule(LightAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        result: dict[str, t.Any] = ActionBase.run(self, tmp, task_vars)
         task_vars = task_vars or {}
         dummy, args = self.validate_argument_spec(
             {
@@ -39,7 +38,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         variables = HostVariables(self, task_vars)
         if args["step"] == "database":
             return {**result, **self._database(variables, task_vars)}
-        planner = Planner(variables, check_mode=bool(self._task.check_mode), show_only=args["show_only"], forks=int(context.CLIARGS.get("forks") or 0))
+        planner = Planner(
+            variables, check_mode=bool(self._task.check_mode), show_only=args["show_only"], forks=int(context.CLIARGS.get("forks") or 0),
+            read_logs=lambda asked: read_logs(self, asked, task_vars),
+        )
         as_json = variables.get(str(task_vars["inventory_hostname"]), "rollout_plan_format") == "json"
         try:
             if args["step"] == "read":

@@ -16,6 +16,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 
 # module name -> module_util that holds its ARGUMENT_SPEC and its run(params, check_mode)
 OPERATIONS = {
+    "access_log_info": "_access_log",
     "audit_info": "_audit.info",
     "audit_try": "_audit.attempt",
     "floating_ip": "_floating_ip.operation",

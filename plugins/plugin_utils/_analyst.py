@@ -12,8 +12,8 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _queries
-from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
+from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import Counted
 from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import Analysis, Look, Verdict, judge
 
 JUDGE = "the canary's verdict"
@@ -26,9 +26,9 @@ def canary_before(facts: t.Mapping[str, t.Any], host: str) -> list[str]:
 
 
 class Analyst:
-    """One process that judges the canary. *count* reads every counter; it raises SeamlessError where that can't be done."""
+    """One process that judges the canary. *count* reads every counter, from what it was the last time on; it raises SeamlessError where that can't be done."""
 
-    def __init__(self, conductor: Conductor, count: t.Callable[[], dict[str, Count]]) -> None:
+    def __init__(self, conductor: Conductor, count: t.Callable[[Counted], Counted]) -> None:
         self.conductor, self.ledger, self.id = conductor, conductor.ledger, conductor.id
         self.count = count
         self.analysis = Analysis(**conductor.facts["analysis"]) if conductor.facts.get("analysis") else None
@@ -48,12 +48,13 @@ class Analyst:
         if any(event["event"] == "canary_verdict" for event in events):
             return ""
         looks = [Look.of(event["detail"]) for event in events if event["event"] == "canary_look"]
+        past = next((Look.of(event["detail"]) for event in events if event["event"] == "canary_past"), Look(now, {}))
         if not looks or now - looks[-1].at >= analysis.interval:
-            look = self._look(analysis, now)
+            before = next((look for look in reversed(looks) if not look.problem), past)
+            look = self._look(analysis, now, Counted(before.counts, before.places))
             self.ledger.event(self.id, "canary_look", **look.detail())
             looks.append(look)
-        past = next((Look.of(event["detail"]).counts for event in events if event["event"] == "canary_past"), {})
-        verdict = judge(analysis, canary, past, looks, slow=any(count.slow for look in looks for count in look.counts.values()))
+        verdict = judge(analysis, canary, past.counts, looks, slow=any(count.slow for look in looks for count in look.counts.values()))
         self._why = f"the canary ({', '.join(canary)}) is being judged: {verdict.why}"
         if not verdict.verdict:
             self._next = looks[-1].at + analysis.interval
@@ -65,9 +66,10 @@ class Analyst:
         begun = self.ledger.begun(self.id)
         return [event for event in self.ledger.events(self.id) if event["event"] == "canary_past" or event["at"] >= begun]
 
-    def _look(self, analysis: Analysis, now: float) -> Look:
+    def _look(self, analysis: Analysis, now: float, before: Counted) -> Look:
         try:
-            return Look(now, self.count(), broken=tuple(_queries.gates(analysis.gates)))
+            found = self.count(before)
+            return Look(now, dict(found.counts), broken=tuple(_queries.gates(analysis.gates)), places=found.places)
         except SeamlessError as exc:
             return Look(now, {}, str(exc))
 

@@ -17,8 +17,8 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers,
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _window as window
 from ansible_collections.seamless.rollout.plugins.plugin_utils._analyst import Analyst, canary_before
-from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
+from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import Counted
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import RESTORE, SPLITTING
 
 # How often whoever waits looks again, the balancers are read, blockers are asked, and one host is asked for orders of another controller.
@@ -43,8 +43,8 @@ class Reach(t.Protocol):
     def split_by(self) -> str:
         """Return whose traffic split the last answers told of, an empty string for none."""
 
-    def counters(self) -> dict[str, Count]:
-        """Return what was counted of every host so far. Raises SeamlessError when the source gives no answer."""
+    def counters(self, before: Counted) -> Counted:
+        """Return what was counted of every host so far, *before* being what it was the last time. Raises SeamlessError when the source gives no answer."""
 
     def keep_locks(self, hosts: t.Sequence[str]) -> list[dict[str, t.Any]]:
         """Renew the locks of *hosts* and return those that are ours, with the orders that others left in them."""

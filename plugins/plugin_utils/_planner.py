@@ -48,9 +48,11 @@ _PASS = "If it has to be now, set rollout_override to the reason: it is shown an
 class Planner:
     """Makes the ``seamless_rollout`` facts in two steps: what is wanted, then what has to be done."""
 
-    def __init__(self, variables: HostVariables, *, check_mode: bool, show_only: bool, forks: int = 0) -> None:
+    def __init__(
+        self, variables: HostVariables, *, check_mode: bool, show_only: bool, forks: int = 0, read_logs: _counters.ReadLogs = lambda asked: {}
+    ) -> None:
         self._variables = variables
-        self._forks = forks
+        self._forks, self._read_logs = forks, read_logs
         self._dry = check_mode or show_only
         self.text = ""
         self.public: dict[str, t.Any] = {}
@@ -291,7 +293,8 @@ class Planner:
             if broken:
                 raise SeamlessError(f"rollout_canary_analysis.gates: {'; '.join(broken)}, before the rollout has done anything. Wait until that is over.")
             facts["addresses"] = {host: str(self._variables.get(host, "ansible_host") or host) for host in facts["hosts"]}
-            return Look(time.time(), _counters.read(facts, lambda: infos)).detail()
+            found = _counters.read(facts, lambda: infos, self._read_logs, _counters.Counted())
+            return Look(time.time(), dict(found.counts), places=found.places).detail()
         except SeamlessError as exc:
             raise SeamlessError(_plan_text.refusal([str(exc)])) from exc
 

@@ -13,18 +13,21 @@ import typing as t
 import urllib.error
 import urllib.parse
 
-from ansible_collections.seamless.rollout.plugins.module_utils import _health
+from ansible_collections.seamless.rollout.plugins.module_utils import _access_log, _health
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._fetch import shown
 from ansible_collections.seamless.rollout.plugins.plugin_utils._asking import opened
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import read_number
 
-TYPES = ("balancer", "prometheus", "json")
+TYPES = ("balancer", "prometheus", "json", "access_log")
+GATES = ("prometheus", "json")
+WHERE = ("hosts", "balancers")
 _KEYS = {
     "balancer": (),
     "prometheus": ("url", "requests", "errors", "slow", "label", "headers", "timeout", "validate_certs", "ca_path"),
     "json": ("url", "requests", "errors", "slow", "headers", "timeout", "validate_certs", "ca_path"),
+    "access_log": ("path", "where", "pattern", "ignore", "slow_seconds"),
 }
 _GATE_KEYS = ("name", "type", "url", "query", "value", "min", "max", "headers", "timeout", "validate_certs", "ca_path")
 _LIMIT = 16 << 20
@@ -37,10 +40,24 @@ def source_problems(source: t.Any) -> list[str]:
     if kind not in TYPES:
         return [f"{name} is {source!r}: use a dictionary with a type, one of {', '.join(TYPES)}."]
     problems = [f"{name} has {key!r}, which means nothing for {kind}." for key in source if key not in ("type", *_KEYS[kind])]
-    if kind != "balancer":
+    if kind == "access_log":
+        problems += _log_problems(name, source)
+    elif kind != "balancer":
         problems += [f"{name}.{key} is not set: {kind} needs {what}." for key, what in _wanted(kind).items() if not source.get(key)]
         problems += _common(name, source)
     return problems
+
+
+def _log_problems(name: str, source: t.Mapping[str, t.Any]) -> list[str]:
+    problems = [] if source.get("path") else [f"{name}.path is not set: access_log needs the log that is read, such as /var/log/nginx/access.log."]
+    where = source.get("where", "hosts")
+    if where not in WHERE:
+        problems.append(f"{name}.where is {where!r}: use hosts for the log of each host, or balancers for theirs.")
+    slow = source.get("slow_seconds")
+    if slow is not None and (read_number(slow) or 0) <= 0:
+        problems.append(f"{name}.slow_seconds is {slow!r}: use seconds above 0, such as 0.5.")
+    wrong = _access_log.pattern_problems(source.get("pattern", _access_log.COMBINED), source.get("ignore"), slow, upstream=where == "balancers")
+    return problems + [f"{name}.{problem}" for problem in wrong]
 
 
 def _wanted(kind: str) -> dict[str, str]:
@@ -57,8 +74,8 @@ def gate_problems(gates: t.Any) -> list[str]:
     problems = []
     for index, gate in enumerate(gates):
         at = f"{name}[{index}]"
-        if not isinstance(gate, dict) or gate.get("type") not in TYPES[1:]:
-            problems.append(f"{at} is {gate!r}: use a dictionary with a type, one of {', '.join(TYPES[1:])}.")
+        if not isinstance(gate, dict) or gate.get("type") not in GATES:
+            problems.append(f"{at} is {gate!r}: use a dictionary with a type, one of {', '.join(GATES)}.")
             continue
         wanted = "query" if gate["type"] == "prometheus" else "value"
         problems += [f"{at} has {key!r}, which means nothing here: known are {', '.join(_GATE_KEYS)}." for key in gate if key not in _GATE_KEYS]

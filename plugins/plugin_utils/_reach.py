@@ -13,7 +13,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer import 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _counters
 from ansible_collections.seamless.rollout.plugins.plugin_utils._balancer_calls import secrets_of
-from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
+from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import Counted
 from ansible_collections.seamless.rollout.plugins.plugin_utils._fanout import Call, fan_out
 from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import balancer_key, is_serving
 
@@ -40,8 +40,10 @@ class TaskReach:
         standing = {key: _serving(answer) for key, answer in answers.items()}
         return {host for host, entry in self._facts["hosts"].items() if not _serves(entry, standing)}
 
-    def counters(self) -> dict[str, Count]:
-        return _counters.read(self._facts, lambda: self._ask_balancers("what they have counted"))
+    def counters(self, before: Counted) -> Counted:
+        return _counters.read(
+            self._facts, lambda: self._ask_balancers("what they have counted"), lambda asked: read_logs(self._action, asked, self._task_vars), before
+        )
 
     def _ask_balancers(self, what: str) -> dict[str, dict[str, t.Any]]:
         balancers = list(self._facts["balancers"])
@@ -66,6 +68,12 @@ class TaskReach:
         calls = [Call(host, self._action.validated("rollout_lock", params)) for host in hosts]
         answers = fan_out(self._action, "rollout_lock", calls, self._task_vars)
         return [answer["lock"] for answer in answers if not answer.get("failed") and answer.get("lock")]
+
+
+def read_logs(action: LightAction, asked: t.Mapping[str, t.Mapping[str, t.Any]], task_vars: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+    """Return the answers of ``access_log_info`` on each machine of *asked* to its parameters."""
+    calls = [Call(machine, action.validated("access_log_info", params)) for machine, params in asked.items()]
+    return dict(zip(asked, fan_out(action, "access_log_info", calls, task_vars) if calls else []))
 
 
 def _serving(answer: t.Mapping[str, t.Any]) -> dict[tuple[str, str], bool]:

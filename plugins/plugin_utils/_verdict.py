@@ -91,7 +91,8 @@ def read_number(value: t.Any) -> float | None:
 
 
 class Look(t.NamedTuple):
-    """One reading of the source: when (seconds since 1970), the totals of each counter, or why it could not be read; and the gates that were not kept.
+    """One reading of the source: when (seconds since 1970), the totals of each counter, or why it could not be read; the gates that were not kept;
+    and of each machine how far its access log was read.
 
     A counter is named ``HOST|…``: a host has one for each pool of each balancer that sends it requests.
     """
@@ -100,15 +101,17 @@ class Look(t.NamedTuple):
     counts: dict[str, Count]
     problem: str = ""
     broken: tuple[str, ...] = ()
+    places: t.Mapping[str, t.Any] = {}
 
     @classmethod
     def of(cls, detail: t.Mapping[str, t.Any]) -> Look:
         """Return a look as the ledger holds it."""
         return cls(float(detail["at"]), {name: Count(*numbers) for name, numbers in detail["counts"].items()}, str(detail.get("problem") or ""),
-                   tuple(detail.get("broken") or ()))
+                   tuple(detail.get("broken") or ()), dict(detail.get("places") or {}))
 
     def detail(self) -> dict[str, t.Any]:
-        return {"at": self.at, "counts": {name: list(count) for name, count in self.counts.items()}, "problem": self.problem, "broken": list(self.broken)}
+        return {"at": self.at, "counts": {name: list(count) for name, count in self.counts.items()}, "problem": self.problem, "broken": list(self.broken),
+                "places": dict(self.places)}
 
 
 class Verdict(t.NamedTuple):

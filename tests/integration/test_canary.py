@@ -28,12 +28,16 @@ def share():
 
 
 class Handler('''
+# An access log in the combined format.
+LOG = '''def log_request(self, code="-", size="-"):
+        with open("/srv/shop/access.log", "a") as file:
+            file.write(f\'{self.client_address[0]} - - [{self.log_date_time_string()}] "{self.requestline}" {code} {size} "-" "-"\\n\')'''
 LOOKING = {"bake_min": 2, "bake_max": 60, "min_requests": 300, "interval": 2}
 
 
 def program(share: float) -> str:
     made = SERVER.replace("import http", "import random, http", 1).replace("class Handler(", SHARE.format(share=share).lstrip(), 1)
-    return made.replace("self.send_response(200)", ANSWER)
+    return made.replace("self.send_response(200)", ANSWER).replace("def log_message(self, *arguments):\n        pass", LOG)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +93,19 @@ def test_a_release_that_is_as_good_passes(site: Site) -> None:
     assert report["canary"]["verdict"] == "pass" and numbers["canary"]["requests"] >= 300 and numbers["control"]["requests"] > 0
     assert set(site.releases().values()) == {"3.0"}
     assert "canary: pass" in played.text
+
+
+@pytest.mark.full
+def test_the_access_logs_of_the_hosts_tell_it_as_well(site: Site) -> None:
+    source = {"type": "access_log", "path": "/srv/shop/access.log", "ignore": "GET /health"}
+    played, dummy, report = roll(site, "2.0", on_fail="rollback", source=source)
+    assert played.code != 0
+    assert report["state"] == "rolled_back" and report["canary"]["verdict"] == "fail", report["canary"]
+    assert report["canary"]["numbers"]["canary"]["errors"] > 3 and report["canary"]["numbers"]["control"]["errors"] == 0
+    assert site.all_up()
+    missing = site.rollout("2.0", canary=2, canary_analysis={**LOOKING, "source": {**source, "path": "/srv/shop/acess.log"}})
+    assert missing.code != 0 and "/srv/shop/acess.log" in missing.text and "name the access log" in missing.text, missing.text
+    assert "Put the release beside the live one" not in missing.text
 
 
 @pytest.mark.full

@@ -16,6 +16,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _gatekeeper as gate
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
+from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import Counted
 from ansible_collections.seamless.rollout.plugins.plugin_utils._gatekeeper import Gatekeeper, Go
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
 from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import VERBS
@@ -74,10 +75,10 @@ class World:
             raise SeamlessError("balancer lb1 can't be asked how many members are up: no answer")
         return set(self.out)
 
-    def counters(self) -> dict[str, Count]:
+    def counters(self, before: Counted) -> Counted:
         if self.uncounted:
             raise SeamlessError("balancer lb1 can't be asked what they have counted: no answer")
-        return {f"{host}|lb1": self.counted(host) for host in HOSTS}
+        return Counted({f"{host}|lb1": self.counted(host) for host in HOSTS})
 
     def counted(self, host: str) -> Count:
         """Return the totals of *host*, which gets a request each second; one in two hundred fails, or as many as ``fails`` says."""

@@ -13,6 +13,7 @@ import urllib.parse
 import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
+from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import Counted, read
 from ansible_collections.seamless.rollout.plugins.plugin_utils._queries import counters, gate_problems, gates, source_problems
 
 ADDRESSES = {"web1": "198.51.100.1", "web2": "198.51.100.2"}
@@ -133,3 +134,64 @@ def test_a_gate_that_can_not_be_judged_is_refused(entry: t.Any, message: str) ->
     problems = gate_problems([entry])
     assert len(problems) == 1 and message in problems[0]
     assert gate_problems({}) == ["rollout_canary_analysis.gates is {}: use a list, for example [{type: prometheus, url: …, query: …, max: 0.01}]."]
+
+
+LOGS: dict[str, t.Any] = {
+    "analysis": {"source": {"type": "access_log", "path": "/var/log/access.log"}},
+    "hosts": {"web1": {"balancers": [{"delegate": "lb1", "servers": [["shop", "one:8000"]]}]}, "web2": {"balancers": [{"delegate": "lb1", "servers": []}]}},
+    "addresses": ADDRESSES,
+}
+
+
+def answer(unread: int = 0, place: int = 1, **counts: int) -> dict[str, t.Any]:
+    return {"counts": {name: {"requests": number, "errors": 1, "slow": 0} for name, number in counts.items()}, "place": place, "unread": unread}
+
+
+def test_each_host_s_own_access_log_is_read_on_from_where_it_was() -> None:
+    asked: list[t.Any] = []
+
+    def logs(what: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        asked.append(what)
+        return {"web1": answer(place=7, **{"": 10}), "web2": {"failed": True, "unreachable_host": True, "msg": "gone"}}
+
+    first = read(LOGS, dict, logs, Counted())
+    assert first == Counted({"web1|web1": Count(10, 1)}, {"web1": 7})
+    assert read(LOGS, dict, logs, first).counts == {"web1|web1": Count(20, 2)}
+    assert asked[0]["web1"] == {"path": "/var/log/access.log"} and asked[1]["web1"] == {"path": "/var/log/access.log", "since": 7}
+
+
+def test_a_quiet_host_has_a_counter_too() -> None:
+    assert read(LOGS, dict, lambda asked: {"web1": answer(), "web2": answer()}, Counted()).counts == {"web1|web1": Count(), "web2|web2": Count()}
+
+
+def test_the_access_log_of_a_balancer_tells_who_answered() -> None:
+    facts = {**LOGS, "analysis": {"source": {**LOGS["analysis"]["source"], "where": "balancers"}}}
+    names = {"one:8000": 3, "198.51.100.2:8000": 4, "web2": 5, "198.51.100.77:1": 9}
+    found = read(facts, dict, lambda asked: {"lb1": answer(**names)}, Counted())
+    assert found.counts == {"web1|lb1": Count(3, 1), "web2|lb1": Count(9, 2)}
+    with pytest.raises(SeamlessError, match=r"about one of these hosts: they tell of 198.51.100.77:1"):
+        read(facts, dict, lambda asked: {"lb1": answer(**{"198.51.100.77:1": 9})}, Counted())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"), [({"failed": True, "msg": "no such file"}, "on web1 can't be read: no such file"), (answer(5), "5 new lines, and none")]
+)
+def test_a_log_that_tells_nothing_is_no_silence(given: dict[str, t.Any], message: str) -> None:
+    with pytest.raises(SeamlessError, match=message):
+        read(LOGS, dict, lambda asked: {"web1": given, "web2": given}, Counted())
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({}, "source.path is not set"),
+        ({"path": "/a", "where": "lb"}, "where is 'lb': use hosts"),
+        ({"path": "/a", "where": "balancers"}, "no group named upstream"),
+        ({"path": "/a", "pattern": "x"}, "no group named status"),
+        ({"path": "/a", "slow_seconds": 0}, "use seconds above 0"),
+        ({"path": "/a", "slow_seconds": 1}, "no group of seconds"),
+        ({"path": "/a", "url": "http://a"}, "'url', which means nothing for access_log"),
+    ],
+)
+def test_an_access_log_that_can_not_be_read_is_refused(source: dict[str, t.Any], message: str) -> None:
+    assert any(message in problem for problem in source_problems({"type": "access_log", **source})), source_problems({"type": "access_log", **source})

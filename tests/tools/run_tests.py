@@ -25,7 +25,7 @@ FAST = {
         "mypy", "tests/fleet", "tests/demo", "tests/tools", "tests/bench", "tests/faults", "tests/integration/balancer", "tests/database", "tests/adapters",
         "tests/conformance", "tests/maintenance",
     ],
-    "unit": [*PYTEST, "tests/unit"],
+    "unit": [*PYTEST, "--numprocesses=2", "tests/unit"],
 }
 MESSAGE = 1500  # characters of a failure that the summary repeats, of its message and of its end
 APART = {

@@ -4,8 +4,15 @@
 
 from __future__ import annotations
 
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.plugin_utils._host_steps import Watch
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction
 
 
 class ActionModule(LightAction):
     OPERATION = "health_check"
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        watch = Watch()
+        return watch.told(super().run(tmp, task_vars))

@@ -7,10 +7,15 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._balancer_calls import BalancerAction, machine
+from ansible_collections.seamless.rollout.plugins.plugin_utils._host_steps import Watch
 
 
 class ActionModule(BalancerAction):
     OPERATION = "lb_member"
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        watch = Watch()
+        return watch.told(super().run(tmp, task_vars))
 
     def arguments(self, entry: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         if "member" not in entry:

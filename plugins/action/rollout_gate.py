@@ -11,9 +11,11 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._gatekeeper import Gatekeeper, Go
+from ansible_collections.seamless.rollout.plugins.plugin_utils._host_steps import RESULTS
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables, rollout_facts
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction, plain
 from ansible_collections.seamless.rollout.plugins.plugin_utils._reach import TaskReach
+from ansible_collections.seamless.rollout.plugins.plugin_utils._tally import pause
 
 Outcomes = t.Dict[str, t.Dict[str, t.Any]]
 
@@ -43,6 +45,7 @@ class ActionModule(LightAction):
         if step == "free":
             conductor.close(hosts, self._outcomes(task_vars, hosts, facts), alive, undo=undo)
             self._tell_of_lost_drains(conductor, task_vars, hosts)
+            self._record_steps(conductor, task_vars, hosts)
             return result
         if step == "once_open":
             host = next(host for host in hosts if host in alive)
@@ -58,12 +61,19 @@ class ActionModule(LightAction):
             facts = conductor.staged(self._answers(task_vars, hosts, "__rollout_staged"))
         elif step == "settle":
             facts = conductor.settle()
+            self._record_steps(conductor, task_vars, facts["failed"])
+            self._gatekeeper(conductor, task_vars, hosts).count()
         elif step == "once_close":
             problem = task_vars["hostvars"][hosts[0]].get("__rollout_once_problem") or {}
             facts = conductor.close_once(args["point"], hosts[0], str(problem.get("msg") or "") if hosts[0] in alive else "")
         else:
             facts = conductor.close_batch(hosts, self._outcomes(task_vars, hosts, facts), alive, undo=undo)
             self._tell_of_lost_drains(conductor, task_vars, hosts)
+            self._record_steps(conductor, task_vars, hosts)
+            # The next batch's gate reads the balancers; an undo has none that does.
+            if undo or facts["halted"] or facts["order"][-1] in hosts:
+                more = undo and facts["undo_hosts"][-1:] != hosts[-1:]
+                self._gatekeeper(conductor, task_vars, hosts).count(pause(len(facts["hosts"])) if more else 0.0)
         if not undo:
             self._expect_the_old_release(facts, task_vars)
         result["halted"] = facts["halted"]
@@ -112,6 +122,15 @@ class ActionModule(LightAction):
             lost = sorted({machine for answer in told for machine in _forgetful(answer)})
             if lost:
                 conductor.ledger.drain_lost(conductor.id, host, lost)
+
+    @staticmethod
+    def _record_steps(conductor: Conductor, task_vars: dict[str, t.Any], hosts: list[str]) -> None:
+        def results(host: str) -> dict[str, t.Any]:
+            # What a task has registered holds no template, and to look for one takes a while.
+            known = task_vars["hostvars"].raw_get(host)
+            return {name: plain(known[name]) for name in RESULTS if name in known}
+
+        conductor.record_steps(hosts, results)
 
     @staticmethod
     def _answers(task_vars: dict[str, t.Any], hosts: list[str], name: str) -> Outcomes:

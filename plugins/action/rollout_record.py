@@ -9,6 +9,7 @@ import typing as t
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as report
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
+from ansible_collections.seamless.rollout.plugins.plugin_utils._host_steps import Watch
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import rollout_facts
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
 
@@ -41,7 +42,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         elif args["step"] == "once":
             conductor.did_once(args["point"], host, args["action"], args["unseen"])
         elif args["step"] == "bake":
+            watch = Watch()
             conductor.bake(host, args["seconds"])
+            result = watch.told(result)
         else:
             data = conductor.finish(self._cleanup(task_vars, conductor.facts["finish_hosts"]))
             conductor.ledger.leave(conductor.id)

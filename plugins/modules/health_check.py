@@ -102,6 +102,11 @@ served_version:
     - Version that a probe saw served.
   returned: success
   type: str
+took:
+  description:
+    - When the task began by the clock of the controller, C(started_at) in seconds since 1970, and how many C(seconds) it took.
+  returned: when run as a task
+  type: dict
 """
 
 from ansible_collections.seamless.rollout.plugins.module_utils._health_check import ARGUMENT_SPEC, run

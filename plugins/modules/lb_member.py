@@ -261,6 +261,11 @@ drain_lost:
     - Whether the balancer had forgotten that the member was out, as after a reload.
   returned: always
   type: bool
+took:
+  description:
+    - When the task began by the clock of the controller, C(started_at) in seconds since 1970, and how many C(seconds) it took.
+  returned: when run as a task
+  type: dict
 """
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.member import ARGUMENT_SPEC, run

@@ -191,6 +191,11 @@ timings:
     - Seconds that switch, services and health took.
   returned: success
   type: dict
+took:
+  description:
+    - When the task began by the clock of the controller, C(started_at) in seconds since 1970, and how many C(seconds) it took.
+  returned: when run as a task
+  type: dict
 """
 
 from ansible_collections.seamless.rollout.plugins.module_utils._module import run_module

@@ -19,6 +19,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _once as o
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as report
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _undo as undoing
+from ansible_collections.seamless.rollout.plugins.plugin_utils._host_steps import steps_of
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
 from ansible_collections.seamless.rollout.plugins.plugin_utils._window import Window
@@ -27,6 +28,7 @@ Facts = t.Dict[str, t.Any]
 
 BAD_STATES = ("failed", "unreachable", "rollback_failed")
 NO_ROOM = "no_room"
+HIDDEN = "what it said is hidden (no_log)"
 
 
 class Conductor:
@@ -122,9 +124,9 @@ class Conductor:
         """Record why *host* failed, at the moment it does."""
         if undo and self._had_no_room(host, outcome):
             return
-        message = str(outcome.get("msg") or outcome.get("stderr") or "no message")
+        message = HIDDEN if outcome.get("_ansible_no_log") else str(outcome.get("msg") or outcome.get("stderr") or "no message")
         results = outcome.get("results")
-        if isinstance(results, list) and message.startswith("One or more items failed"):
+        if message != HIDDEN and isinstance(results, list) and message.startswith("One or more items failed"):
             messages = [str(item.get("msg")) for item in results if isinstance(item, dict) and item.get("failed")]
             message = "; ".join(messages) or message
         self._fail_in_the_roll(host, f"{step}: {message}", outcome, undo=undo)
@@ -184,6 +186,12 @@ class Conductor:
             )
         if not undo:
             self._decide()
+
+    def record_steps(self, hosts: t.Sequence[str], results: t.Callable[[str], t.Mapping[str, t.Any]]) -> None:
+        """Record when each of *hosts* went through which step, as the *results* of its tasks tell."""
+        self.ledger.add_steps(
+            self.id, hosts, lambda host, begun, failed: steps_of(results(host), self.facts["hosts"][host].get("steps") or [], begun, failed, time.time())
+        )
 
     def settle(self) -> Facts:
         """End the window pace, in which several processes decided: whoever is still in flight now was lost. Returns the facts for what follows."""

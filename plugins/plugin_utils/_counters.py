@@ -14,6 +14,8 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _queries
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import balancer_key
 
+Hosts = t.Mapping[str, t.Mapping[str, t.Any]]
+
 
 class Counted(t.NamedTuple):
     """The totals of each counter, and of each machine how far its access log was read, where that is the source."""
@@ -82,20 +84,32 @@ def _names(facts: t.Mapping[str, t.Any]) -> dict[str, str]:
     return found
 
 
-def of_balancers(hosts: t.Mapping[str, t.Mapping[str, t.Any]], answers: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, Count]:
+def of_balancers(hosts: Hosts, answers: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, Count]:
     """Return one counter, ``HOST|…``, for each pool that a host of the plan is in. *answers* are those of ``lb_info``, by balancer.
 
     Raises SeamlessError for a balancer that counts nothing of the kind.
     """
+    return {name: _count(member, call) for name, member, call in _counters(hosts, answers)}
+
+
+def what_is_counted(hosts: Hosts, answers: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, Count]:
+    """As :func:`of_balancers`, of those balancers that count, be it none."""
+    return {
+        name: Count(int(member["requests"]), int(member["errors"]))
+        for name, member, dummy in _counters(hosts, answers)
+        if member.get("requests") is not None and member.get("errors") is not None
+    }
+
+
+def _counters(hosts: Hosts, answers: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Iterator[tuple[str, dict[str, t.Any], t.Mapping[str, t.Any]]]:
+    """Return each counter's name, the member that it counts, and the call that the member is asked for with."""
     members = {key: _members(answer) for key, answer in answers.items()}
-    found: dict[str, Count] = {}
     for host, entry in hosts.items():
         for call in entry["balancers"]:
             key = balancer_key(call)
             for backend, name in call.get("servers") or []:
                 for process, member in members.get(key, {}).get((backend, name), []):
-                    found[f"{host}|{key}|{process}|{backend}|{name}"] = _count(member, call)
-    return found
+                    yield f"{host}|{key}|{process}|{backend}|{name}", member, call
 
 
 def _members(answer: t.Mapping[str, t.Any]) -> dict[tuple[str, str], list[tuple[str, dict[str, t.Any]]]]:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import time
@@ -15,8 +16,10 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _tally as tally
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _window as window
 from ansible_collections.seamless.rollout.plugins.plugin_utils._analyst import Analyst, canary_before
+from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import Counted
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import RESTORE, SPLITTING
@@ -42,6 +45,9 @@ class Reach(t.Protocol):
     @property
     def split_by(self) -> str:
         """Return whose traffic split the last answers told of, an empty string for none."""
+
+    def totals(self) -> dict[str, Count]:
+        """Return what the last answers said was counted of every host, of those balancers that count."""
 
     def counters(self, before: Counted) -> Counted:
         """Return what was counted of every host so far, *before* being what it was the last time. Raises SeamlessError when the source gives no answer."""
@@ -79,6 +85,7 @@ class Gatekeeper:
         self._said = ""
         self._read_at: float | None = None
         self._unavailable: set[str] = set()
+        self._counted_at: float | None = None
         self._asked_at: float | None = None
         self._blockers = ""
         self._analyst = Analyst(conductor, reach.counters)
@@ -145,6 +152,13 @@ class Gatekeeper:
         if not any(row["state"] == window.PENDING for row in self.ledger.hosts(self.id).values()):
             self._listen(0)
 
+    def count(self, every: float = 0.0) -> None:
+        """Have the requests counted that came since anybody looked, when nobody would look any more. What nobody tells is no harm."""
+        if self.ledger.is_counted(self.id):
+            with contextlib.suppress(SeamlessError):
+                self.reach.unavailable()
+                tally.tally(self.ledger, self.id, self.reach.totals, every)
+
     def _insist_on_a_parent(self) -> None:
         """Raise OrphanedError when the process that forked this one has died: workers outlive it."""
         if os.getppid() != self._parent:
@@ -190,6 +204,10 @@ class Gatekeeper:
         if self._read_at is None or self.clock() - self._read_at >= READ:
             self._unavailable = self.reach.unavailable()
             self._read_at = self.clock()
+            every = tally.pause(len(self.facts["hosts"]))
+            if self._counted_at is None or self.clock() - self._counted_at >= every:
+                self._counted_at = self.clock()
+                tally.tally(self.ledger, self.id, self.reach.totals, every)
 
     def _out_now(self, rows: Rows) -> set[str]:
         self._read()

@@ -40,10 +40,14 @@ CREATE TABLE IF NOT EXISTS orders (
     given_at REAL NOT NULL, at REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS beats (rollout_id TEXT NOT NULL, kind TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (rollout_id, kind));
+CREATE TABLE IF NOT EXISTS totals (rollout_id TEXT PRIMARY KEY, at REAL NOT NULL, counts TEXT NOT NULL);
 """
 
 ACTIVE_STATES = ("planned", "running", "paused", "rolling_back")
+BEGUN, FAILED = ("in_flight", "rolling_back"), ("failed", "unreachable", "rollback_failed")
 HOST_COLUMNS = ("state", "from_release", "to_release", "detail", "drained", "seconds_out", "position")
+
+Totals = t.Mapping[str, t.Sequence[int]]
 
 
 def default_state_dir(app: str, chosen: str | None = None) -> str:
@@ -113,6 +117,8 @@ class Ledger:
             for kind in ("begun", "locks", "listen"):
                 connection.execute("INSERT OR REPLACE INTO beats (rollout_id, kind, at) VALUES (?, ?, ?)", (rollout["id"], kind, time.time()))
             connection.execute("DELETE FROM beats WHERE rollout_id=? AND kind='left'", (rollout["id"],))
+            # What was counted while nobody worked on it is nothing that it did.
+            connection.execute("DELETE FROM totals WHERE rollout_id=?", (rollout["id"],))
 
     def leave(self, rollout_id: str) -> None:
         """Record that the process which worked on the rollout is done with it, though it may go on with something else."""
@@ -172,6 +178,55 @@ class Ledger:
                 )
                 self._event(connection, rollout_id, host, "in_flight", {})
         return why
+
+    def add_steps(self, rollout_id: str, hosts: t.Sequence[str], steps: t.Callable[[str, float, float | None], list[dict[str, t.Any]]]) -> None:
+        """Record the steps of each of *hosts* in its last pass (the rollout, or its undo), once.
+
+        *steps* is given the host, when the pass began, and when the host failed in it, None where it did not.
+        """
+        with self._open() as connection:
+            for host in hosts:
+                begun, failed = self._pass(connection, rollout_id, host)
+                found = steps(host, begun, failed) if begun is not None else []
+                if found:
+                    self._event(connection, rollout_id, host, "steps", {"steps": found})
+
+    @staticmethod
+    def _pass(connection: sqlite3.Connection, rollout_id: str, host: str) -> tuple[float | None, float | None]:
+        """Return when the last pass of *host* began and when it failed; it began never where its steps are recorded already."""
+        names = ("steps", *BEGUN, *FAILED)
+        rows = connection.execute(
+            f"SELECT at, event FROM events WHERE rollout_id=? AND host=? AND event IN ({', '.join('?' * len(names))}) ORDER BY number DESC",
+            (rollout_id, host, *names),
+        )
+        failed = None
+        for row in rows:
+            if row["event"] == "steps":
+                break
+            if row["event"] in BEGUN:
+                return float(row["at"]), failed
+            failed = float(row["at"])
+        return None, None
+
+    def count(self, rollout_id: str, every: float, read: t.Callable[[], Totals], added: t.Callable[[Totals, Totals], dict[str, t.Any]]) -> None:
+        """Record what *read* counters have *added*, by host, since they were read last; *every* so many seconds, whoever of all processes asks."""
+        now = time.time()
+        with self._open(exclusive=True) as connection:
+            last = connection.execute("SELECT at, counts FROM totals WHERE rollout_id=?", (rollout_id,)).fetchone()
+            if last is not None and 0 <= now - last["at"] < every:
+                return
+            totals = read()
+            if not totals:
+                return
+            connection.execute("INSERT OR REPLACE INTO totals (rollout_id, at, counts) VALUES (?, ?, ?)", (rollout_id, now, json.dumps(totals)))
+            if last is not None:
+                detail = {"hosts": added(json.loads(last["counts"]), totals), "seconds": round(now - last["at"], 3)}
+                self._event(connection, rollout_id, None, "counted", detail)
+
+    def is_counted(self, rollout_id: str) -> bool:
+        """Say whether anybody has counted the requests of this run of the rollout."""
+        with self._open() as connection:
+            return connection.execute("SELECT 1 FROM totals WHERE rollout_id=?", (rollout_id,)).fetchone() is not None
 
     def order(self, rollout_id: str, verb: str, by: str, reason: str, given_at: float) -> None:
         """Write down an order to a rollout (pause, resume, promote, stop, abort), once. *given_at* is by the clock of whoever gave it."""

@@ -21,6 +21,9 @@ if t.TYPE_CHECKING:
 Facts = t.Mapping[str, t.Any]
 
 REFUSED = "The rollout was refused, nothing was touched:"
+# What the ledger keeps of the facts, and of the plan as data, for the report.
+KEPT = ("release", "hosts", "batches", "stages", "canary", "override", "closed", "order")
+KEPT_PUBLIC = ("pace", "estimate", "notes", "max_unavailable", "max_parallel", "max_fail", "on_failure", "canary_analysis")
 
 
 def plan_text(facts: Facts, plan: Plan, settings: Settings, *, dry: bool) -> str:

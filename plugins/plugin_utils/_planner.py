@@ -29,6 +29,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import (
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _pools as pools
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as source
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _tally as tally
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import zone_order
 from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import begin, identify, paused_holders, whoami
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir
@@ -274,7 +275,8 @@ class Planner:
             self.closed = _plan_text.refusal([*facts["closed"], _PASS])
         if not self._dry:
             ledger = Ledger(facts["state_dir"])
-            ledger.save_plan(facts["id"], {key: facts[key] for key in ("release", "hosts", "batches", "stages", "canary", "override", "closed")})
+            ledger.save_plan(facts["id"], {**{key: facts[key] for key in _plan_text.KEPT}, **{key: self.public[key] for key in _plan_text.KEPT_PUBLIC}})
+            tally.tally(ledger, facts["id"], lambda: _counters.what_is_counted(facts["hosts"], infos), 0.0)
             if past:
                 ledger.event(facts["id"], "canary_past", **past)
             if facts["override"]:

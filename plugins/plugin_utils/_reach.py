@@ -13,6 +13,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer import 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _counters
 from ansible_collections.seamless.rollout.plugins.plugin_utils._balancer_calls import secrets_of
+from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import Counted
 from ansible_collections.seamless.rollout.plugins.plugin_utils._fanout import Call, fan_out
 from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import balancer_key, is_serving
@@ -27,9 +28,10 @@ class TaskReach:
     def __init__(self, action: LightAction, facts: t.Mapping[str, t.Any], task_vars: dict[str, t.Any]) -> None:
         self._action, self._facts, self._task_vars = action, facts, task_vars
         self.split_by = ""
+        self._answers: dict[str, dict[str, t.Any]] = {}
 
     def unavailable(self) -> set[str]:
-        answers = self._ask_balancers("how many members are up")
+        answers = self._answers = self._ask_balancers("how many members are up")
         self.split_by = next(
             (
                 str(entry["split_by"]) for answer in answers.values() for pool in answer.get("pools", []) for entry in pool["members"]
@@ -39,6 +41,9 @@ class TaskReach:
         )
         standing = {key: _serving(answer) for key, answer in answers.items()}
         return {host for host, entry in self._facts["hosts"].items() if not _serves(entry, standing)}
+
+    def totals(self) -> dict[str, Count]:
+        return _counters.what_is_counted(self._facts["hosts"], self._answers)
 
     def counters(self, before: Counted) -> Counted:
         return _counters.read(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import typing as t
@@ -121,43 +122,51 @@ def fail_release(store: Store, release: str, rollout_id: str, why: str) -> None:
     store.note("failed", release=release, rollout_id=rollout_id, why=why[:2000])
 
 
+@contextlib.contextmanager
+def _timed(timings: dict[str, float], name: str) -> t.Iterator[None]:
+    """Note how many seconds this took, also where it fails."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        timings[name] = round(time.monotonic() - started, 3)
+
+
 def bring_up(store: Store, release: str, params: t.Mapping[str, t.Any], result: dict[str, t.Any]) -> None:
     """Restart what still runs another release, then wait until the new one is healthy. Fills *result* as it goes."""
     from ansible_collections.seamless.rollout.plugins.module_utils import _health, _service
 
-    started = time.monotonic()
     services = params["services"]
     switched = switched_since(store, "current", release)
     # A link that was made by hand or in an earlier boot: what is restarted now starts from now on.
-    since = started if switched is None else switched
-    if services:
-        result["services"] = _service.apply(
-            services,
-            release=release,
-            releases_dir=store.releases,
-            switched_monotonic=switched,
-            handled=handled_services(store, release),
-        )
-        acted = [item["name"] for item in result["services"] if item["acted"]]
-        if acted:
-            store.note("services", release=release, names=acted, rollout_id=params["rollout_id"])
-            result["changed"] = True
-    result["timings"]["services"] = round(time.monotonic() - started, 3)
-    started = time.monotonic()
-    if params["health"]:
-        outcome = _health.wait_healthy(
-            _health.validate_probes(params["health"]),
-            interval=params["interval"],
-            rise=params["rise"],
-            min_healthy_seconds=params["min_healthy_seconds"],
-            deadline=params["healthy_deadline"],
-        )
-        result.update(health=outcome.results, healthy=outcome.healthy, served_version=outcome.served_version)
-        if not outcome.healthy:
-            raise SeamlessError(f"{release} did not become healthy {outcome.reason}{_unit_trouble(services, result, store, since)}")
-    if services:
-        _service.confirm(services, result["services"], release=release, releases_dir=store.releases, switched_monotonic=since)
-    result["timings"]["health"] = round(time.monotonic() - started, 3)
+    since = time.monotonic() if switched is None else switched
+    with _timed(result["timings"], "services"):
+        if services:
+            result["services"] = _service.apply(
+                services,
+                release=release,
+                releases_dir=store.releases,
+                switched_monotonic=switched,
+                handled=handled_services(store, release),
+            )
+            acted = [item["name"] for item in result["services"] if item["acted"]]
+            if acted:
+                store.note("services", release=release, names=acted, rollout_id=params["rollout_id"])
+                result["changed"] = True
+    with _timed(result["timings"], "health"):
+        if params["health"]:
+            outcome = _health.wait_healthy(
+                _health.validate_probes(params["health"]),
+                interval=params["interval"],
+                rise=params["rise"],
+                min_healthy_seconds=params["min_healthy_seconds"],
+                deadline=params["healthy_deadline"],
+            )
+            result.update(health=outcome.results, healthy=outcome.healthy, served_version=outcome.served_version)
+            if not outcome.healthy:
+                raise SeamlessError(f"{release} did not become healthy {outcome.reason}{_unit_trouble(services, result, store, since)}")
+        if services:
+            _service.confirm(services, result["services"], release=release, releases_dir=store.releases, switched_monotonic=since)
 
 
 def _unit_trouble(services: t.Sequence[t.Mapping[str, t.Any]], result: t.Mapping[str, t.Any], store: Store, since: float) -> str:

@@ -75,6 +75,9 @@ class World:
             raise SeamlessError("balancer lb1 can't be asked how many members are up: no answer")
         return set(self.out)
 
+    def totals(self) -> dict[str, Count]:
+        return {f"{host}|lb1": self.counted(host) for host in HOSTS}
+
     def counters(self, before: Counted) -> Counted:
         if self.uncounted:
             raise SeamlessError("balancer lb1 can't be asked what they have counted: no answer")

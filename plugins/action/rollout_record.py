@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible.plugins.action import ActionBase
@@ -49,7 +50,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             data = conductor.finish(self._cleanup(task_vars, conductor.facts["finish_hosts"]))
             conductor.ledger.leave(conductor.id)
             self._display.display(report.result_text(data))
-            result["report"] = data["report"]
+            result["report"] = os.path.dirname(data["report"])
+            for problem in data.pop("report_problems"):
+                self._display.warning(problem)
             if data["state"] == "succeeded":
                 result["rollout"] = {key: value for key, value in data.items() if key != "events"}
             else:

@@ -92,7 +92,7 @@ rollout:
   type: dict
 report:
   description:
-    - Directory on the controller that holds C(report.json) and C(report.md).
+    - Directory on the controller that holds C(report.html), C(report.json), C(report.md) and C(report.xml).
   returned: when O(step=finish)
   type: str
 """

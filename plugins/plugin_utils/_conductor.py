@@ -22,6 +22,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _undo as u
 from ansible_collections.seamless.rollout.plugins.plugin_utils._host_steps import steps_of
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
+from ansible_collections.seamless.rollout.plugins.plugin_utils._report_files import write_reports
 from ansible_collections.seamless.rollout.plugins.plugin_utils._window import Window
 
 Facts = t.Dict[str, t.Any]
@@ -327,8 +328,9 @@ class Conductor:
         rollout = self.ledger.rollout(self.id)
         if rollout is None:
             raise KeyError(self.id)
-        data = report.result_data(rollout, self.ledger.hosts(self.id), self.ledger.events(self.id))
-        data["report"] = report.write_reports(self.facts["state_dir"], data)
+        hosts, events = self.ledger.hosts(self.id), self.ledger.events(self.id)
+        data = report.result_data(rollout, hosts, events)
+        data["report"], data["report_problems"] = write_reports(self.facts["state_dir"], rollout, hosts, events)
         return data
 
     def bake(self, host: str, seconds: float, sleep: t.Callable[[float], None] = time.sleep) -> None:

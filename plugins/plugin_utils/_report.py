@@ -8,11 +8,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 import time
 import typing as t
+
+_MOST_ROWS = 200
 
 
 def table(rows: t.Sequence[t.Sequence[str]], indent: str = "  ") -> list[str]:
@@ -82,7 +81,8 @@ def result_text(report: t.Mapping[str, t.Any]) -> str:
         ]
         for name, host in report["hosts"].items()
     ]
-    return "\n".join(lines + table(rows, "  "))
+    where = [f"  report: {report['report']}"] if report.get("report") else []
+    return "\n".join([*lines, *table(rows, "  "), *where])
 
 
 def _ran(host: t.Mapping[str, t.Any]) -> str:
@@ -94,30 +94,30 @@ def _ran(host: t.Mapping[str, t.Any]) -> str:
 def result_markdown(report: t.Mapping[str, t.Any]) -> str:
     """Return the report of a rollout for a merge request."""
     lines = [
-        f"## Rollout of {report['app']} {report['release'] or ''}: {report['state']}",
+        f"## Rollout of {_cell(report['app'])} {_cell(report['release'] or '')}: {report['state']}",
         "",
-        f"`{report['id']}` by {report['owner']}, {report['started_at']} to {report['finished_at']} ({report['seconds']} s)",
+        f"`{report['id']}` by {_cell(report['owner'])}, {report['started_at']} to {report['finished_at']} ({report['seconds']} s)",
         "",
     ]
     if report["why"]:
-        lines += [f"**Why:** {report['why']}", ""]
+        lines += [f"**Why:** {_cell(report['why'])}", ""]
     if report["canary"]:
-        lines += [f"**Canary ({', '.join(report['canary']['canary'])}):** {report['canary']['verdict']}, {report['canary']['why']}", ""]
+        lines += [f"**Canary ({_cell(', '.join(report['canary']['canary']))}):** {report['canary']['verdict']}, {_cell(report['canary']['why'])}", ""]
+    deeds = report.get("deeds") or []
+    if len(deeds) > 2:
+        lines += ["| at | who | what | why |", "|---|---|---|---|"]
+        lines += [f"| {deed['at']} | {_cell(deed['who'])} | {_cell(deed['what'])} | {_cell(deed['why'])} |" for deed in deeds] + [""]
     lines += ["| host | state | from | to | seconds out | detail |", "|---|---|---|---|---|---|"]
-    for name, host in report["hosts"].items():
+    # A page that nobody would scroll through: who failed comes first, and the rest is in the other files.
+    rows = sorted(report["hosts"].items(), key=lambda item: not item[1].get("failure"))
+    for name, host in rows[:_MOST_ROWS]:
         out = "" if host["seconds_out"] is None else f"{host['seconds_out']:.1f}"
-        detail = host["detail"].replace("|", "\\|").replace("\n", " ")
-        lines.append(f"| {name} | {host['state']} | {host['from'] or ''} | {host['to'] or ''} | {out} | {detail} |")
+        detail = _cell(host["detail"] or host.get("failure") or "")
+        lines.append(f"| {_cell(name)} | {host['state']} | {_cell(host['from'] or '')} | {_cell(host['to'] or '')} | {out} | {detail} |")
+    if len(rows) > _MOST_ROWS:
+        lines += ["", f"{len(rows) - _MOST_ROWS} more hosts are in report.html and report.json."]
     return "\n".join(lines) + "\n"
 
 
-def write_reports(state_dir: str, report: t.Mapping[str, t.Any]) -> str:
-    """Write report.json and report.md of a run and return their directory."""
-    directory = os.path.join(state_dir, "reports", report["id"])
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    for name, content in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.md", result_markdown(report))):
-        handle, temporary = tempfile.mkstemp(dir=directory)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(content)
-        os.replace(temporary, os.path.join(directory, name))
-    return directory
+def _cell(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")

@@ -23,7 +23,7 @@ FAST = {
     "mypy plugins": ["mypy", "build/tree/ansible_collections/seamless/rollout/plugins"],
     "mypy tests": [
         "mypy", "tests/fleet", "tests/demo", "tests/tools", "tests/bench", "tests/faults", "tests/integration/balancer", "tests/database", "tests/adapters",
-        "tests/conformance", "tests/maintenance",
+        "tests/conformance", "tests/maintenance", "tests/report",
     ],
     "unit": [*PYTEST, "--numprocesses=2", "tests/unit"],
 }
@@ -52,6 +52,7 @@ STAGES: dict[str, list[str]] = {
     "integration": [*PYTEST, "tests/integration", *(f"--ignore={path}" for paths in APART.values() for path in paths)],
     "adapters": [*PYTEST, "tests/adapters"],
     "maintenance": [*PYTEST, "tests/maintenance"],
+    "report": [*PYTEST, "tests/report"],
 }
 AT_ONCE = 2
 

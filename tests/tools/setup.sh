@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Sets up what the tests and the demo need: a virtual environment, a container engine, the fleet image. Does nothing twice.
-# Usage: setup.sh venv|fleet|deps …
+# Sets up what the tests and the demo need: a virtual environment, a container engine, the fleet image, a browser. Does nothing twice.
+# Usage: setup.sh venv|fleet|deps|browser …
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -88,6 +88,11 @@ fleet() {
     apt_install mmdebstrap openssh-client rsync haproxy git iproute2
     tests/tools/image.sh >/dev/null
     tests/tools/image.sh database >/dev/null
+}
+
+browser() {
+    command -v chromium >/dev/null && command -v chromedriver >/dev/null && return
+    apt_install chromium chromium-driver
 }
 
 mkdir -p build/tree/ansible_collections/seamless

@@ -28,7 +28,8 @@ table{border-collapse:collapse;width:100%}caption{text-align:left;color:var(--so
 .list th,.list td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--line);font-weight:400;
 overflow-wrap:break-word}.list .x{overflow-wrap:anywhere}.list .w{white-space:nowrap}
 .list thead th{color:var(--soft);font-size:.85rem;white-space:nowrap}.list .n{text-align:right;font-variant-numeric:tabular-nums}
-details{margin:.5rem 0}summary{cursor:pointer;padding:.35rem .2rem;border-radius:4px;font-weight:600}summary:hover{background:var(--box)}
+.scroll{overflow-x:auto}details{margin:.5rem 0}summary{cursor:pointer;padding:.35rem .2rem;border-radius:4px;font-weight:600}
+summary:hover{background:var(--box)}
 summary small{font-weight:400}
 :focus-visible{outline:2px solid var(--new);outline-offset:2px}
 .time{table-layout:fixed}.time th,.time td{padding:1px 0;font-weight:400;text-align:left;vertical-align:middle}.time .a{width:13rem;
@@ -104,12 +105,12 @@ PAGE = """
 </td><td class="c"><small>at most {{ most_out }}</small></td></tr>
 </tbody></table>
 {% if uncounted %}<p class="soft">{{ uncounted }}</p>{% endif %}
-{% if spans %}<details><summary>The numbers of the traffic</summary><table class="list">
+{% if spans %}<details><summary>The numbers of the traffic</summary><div class="scroll" tabindex="0"><table class="list">
 {{ cols(['until', '#seconds', '#old: requests', '#errors', '#new: requests', '#errors']) }}<tbody>
 {% for span in spans %}<tr><th scope="row">{{ clock(span.at) }}</th><td class="n">{{ '%.1f' | format(span.seconds) }}</td><td class="n">{{ span.old.requests }}
 </td>
 <td class="n">{{ span.old.errors }}</td><td class="n">{{ span.new.requests }}</td><td class="n">{{ span.new.errors }}</td></tr>
-{% endfor %}</tbody></table></details>{% endif %}
+{% endfor %}</tbody></table></div></details>{% endif %}
 {% for group in groups %}<details{% if group.open %} open{% endif %}><summary>{{ group.name }} <small>{{ group.words }}</small></summary>
 <table class="time">{{ head(axis) }}<tbody>
 {% for row in group.rows %}<tr data-h="{{ row.name }}"><th class="a" scope="row">{{ row.name }}{% if row.canary %} <small>canary</small>{% endif %}
@@ -128,11 +129,11 @@ evidence that is needed to blame it</li></ul>
 {%- if row.name == 'evidence' %}evidence<br><small>logarithmic, {{ canary.needed }} is needed</small>{% else %}failed requests<br><small>up to {{ row.most }}
 </small>{% endif %}</th>
 <td class="b">{{ row.svg }}</td><td class="c"><small>{{ row.end }}</small></td></tr>{% endfor %}</tbody></table>
-<details><summary>The numbers of the verdict</summary><table class="list">
+<details><summary>The numbers of the verdict</summary><div class="scroll" tabindex="0"><table class="list">
 {{ cols(['after', '#evidence', '#canary: failed', '#of', '#others: failed', '#of']) }}<tbody>
 {% for point in points %}<tr><th scope="row">{{ point.seconds }} s</th><td class="n">{{ point.evidence }}</td><td class="n">{{ point.canary.errors }}</td>
 <td class="n">{{ point.canary.requests }}</td><td class="n">{{ point.control.errors }}</td><td class="n">{{ point.control.requests }}</td></tr>
-{% endfor %}</tbody></table></details>{% endif %}</section>{% endif %}
+{% endfor %}</tbody></table></div></details>{% endif %}</section>{% endif %}
 <section aria-labelledby="who"><h2 id="who">Who did what, and why</h2><table class="list wide">
 {{ cols(['at (UTC)', 'who', 'what', 'why']) }}<tbody>
 {% for deed in deeds %}<tr><th class="w" scope="row">{{ clock(deed.at) }}</th>

@@ -30,7 +30,7 @@ from faults.ground import FLOOR, WEB
 from fleet.fleet import REPO, Fleet
 from stop_matrix.cores import CORES, available
 
-from bench import balancers, canary, floating, migrations, scale, window
+from bench import balancers, canary, floating, migrations, report_page, scale, window
 from bench.bench import Bench, Measured
 from bench.rows import Row, from_tests
 
@@ -310,6 +310,9 @@ ROWS: dict[str, t.Callable[[], list[Row]]] = {
     "floating_ip_arp_gap": lambda: floating_ip("arp"),
     "floating_ip_keepalived_gap": lambda: floating_ip("keepalived"),
     "blue_green_failed": balancers.blue_green,
+    "report_1000_seconds": report_page.seconds,
+    "report_1000_mb": report_page.megabytes,
+    "report_1000_opens": report_page.opens,
 }
 
 

@@ -59,10 +59,12 @@ class Stream:
 
     def batch(self, hosts: t.Sequence[str], *, undo: bool = False, fails: t.Mapping[str, str] | None = None, bake: float = 0.0) -> None:
         """Take *hosts* through their steps; each of *fails* does so in the step that it names."""
-        fails, begun, ends = fails or {}, self.now, {}
+        fails, begun = fails or {}, self.now
+        ends: dict[str, tuple[float, list[dict[str, t.Any]]]] = {}
         for host in hosts:
             self.event("rolling_back" if undo else "in_flight", host)
-            steps, at = [], self.now + self.random.uniform(0.1, 0.4)
+            steps: list[dict[str, t.Any]] = []
+            at = self.now + self.random.uniform(0.1, 0.4)
             for name, usual in (*STEPS, *([("bake", bake)] if bake else [])):
                 seconds = round(usual * self.random.uniform(0.7, 1.6), 3) if name != "bake" else bake
                 failed = fails.get(host) == name
@@ -81,8 +83,8 @@ class Stream:
             (self.new.discard if undo else self.new.add)(host)
             self.out.discard(host)
             self.event("rolled_back" if undo else "done", host, state="rolled_back" if undo else "done", detail="", drained=0, seconds_out=at - begun)
-        for host, (dummy, steps) in ends.items():
-            self.event("steps", host, steps=steps)
+        for host in ends:
+            self.event("steps", host, steps=ends[host][1])
 
     def until(self, moment: float) -> None:
         """Let requests come until then."""
@@ -111,14 +113,15 @@ class Stream:
             self.event("canary_look", **looks[-1].detail())
             verdict = judge(analysis, canary, {}, looks)
             if verdict.verdict:
-                told = {"verdict": verdict.verdict, "why": verdict.why, "canary": list(canary), "action": "rollback", "numbers": verdict.numbers}
+                told: dict[str, t.Any] = {"verdict": verdict.verdict, "why": verdict.why, "canary": list(canary), "action": "rollback"}
+                told["numbers"] = verdict.numbers
                 self.event("canary_verdict", **told)
                 return told
             self.until(self.now + analysis.interval)
 
     def end(self, state: str, halted: str, states: t.Mapping[str, dict[str, t.Any]]) -> None:
         """Write everything down; *states* are the columns of hosts where they are not done."""
-        self.event(state, **({"halted": halted} if halted else {}))
+        self.rows.append((self.now, None, state, {"halted": halted} if halted else {}))
         with contextlib.closing(sqlite3.connect(self.ledger.path)) as connection, connection:
             connection.executemany(
                 "INSERT INTO events (rollout_id, at, host, event, detail) VALUES (?, ?, ?, ?, ?)",

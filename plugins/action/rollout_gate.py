@@ -15,7 +15,6 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._host_steps impor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables, rollout_facts
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction, plain
 from ansible_collections.seamless.rollout.plugins.plugin_utils._reach import TaskReach
-from ansible_collections.seamless.rollout.plugins.plugin_utils._tally import pause
 
 Outcomes = t.Dict[str, t.Dict[str, t.Any]]
 
@@ -25,6 +24,7 @@ class ActionModule(LightAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = ActionBase.run(self, tmp, task_vars)
         task_vars = task_vars or {}
+        self._variables: dict[str, t.Mapping[str, t.Any]] = {}
         dummy, args = self.validate_argument_spec(
             {
                 "step": {"type": "str", "required": True, "choices": ["staged", "open", "close", "slot", "free", "settle", "once_open", "once_close"]},
@@ -62,7 +62,8 @@ class ActionModule(LightAction):
         elif step == "settle":
             facts = conductor.settle()
             self._record_steps(conductor, task_vars, facts["failed"])
-            self._gatekeeper(conductor, task_vars, hosts).count()
+            if not facts["undo_hosts"]:
+                self._gatekeeper(conductor, task_vars, hosts).count()
         elif step == "once_close":
             problem = task_vars["hostvars"][hosts[0]].get("__rollout_once_problem") or {}
             facts = conductor.close_once(args["point"], hosts[0], str(problem.get("msg") or "") if hosts[0] in alive else "")
@@ -70,10 +71,10 @@ class ActionModule(LightAction):
             facts = conductor.close_batch(hosts, self._outcomes(task_vars, hosts, facts), alive, undo=undo)
             self._tell_of_lost_drains(conductor, task_vars, hosts)
             self._record_steps(conductor, task_vars, hosts)
-            # The next batch's gate reads the balancers; an undo has none that does.
-            if undo or facts["halted"] or facts["order"][-1] in hosts:
-                more = undo and facts["undo_hosts"][-1:] != hosts[-1:]
-                self._gatekeeper(conductor, task_vars, hosts).count(pause(len(facts["hosts"])) if more else 0.0)
+            # Whoever is next reads the balancers at the gate; an undo is not to be held up by that.
+            last = facts["undo_hosts"] if undo else facts["order"]
+            if set(last[-1:]) & set(hosts) or facts["halted"] and not facts["undo_hosts"]:
+                self._gatekeeper(conductor, task_vars, hosts).count()
         if not undo:
             self._expect_the_old_release(facts, task_vars)
         result["halted"] = facts["halted"]
@@ -123,18 +124,21 @@ class ActionModule(LightAction):
             if lost:
                 conductor.ledger.drain_lost(conductor.id, host, lost)
 
-    @staticmethod
-    def _record_steps(conductor: Conductor, task_vars: dict[str, t.Any], hosts: list[str]) -> None:
+    def _record_steps(self, conductor: Conductor, task_vars: dict[str, t.Any], hosts: list[str]) -> None:
         def results(host: str) -> dict[str, t.Any]:
-            # What a task has registered holds no template, and to look for one takes a while.
-            known = task_vars["hostvars"].raw_get(host)
+            known = self._known(task_vars, host)
             return {name: plain(known[name]) for name in RESULTS if name in known}
 
         conductor.record_steps(hosts, results)
 
-    @staticmethod
-    def _answers(task_vars: dict[str, t.Any], hosts: list[str], name: str) -> Outcomes:
-        return {host: plain(task_vars["hostvars"][host].get(name) or {}) for host in hosts}
+    def _answers(self, task_vars: dict[str, t.Any], hosts: list[str], name: str) -> Outcomes:
+        return {host: plain(self._known(task_vars, host).get(name) or {}) for host in hosts}
+
+    def _known(self, task_vars: dict[str, t.Any], host: str) -> t.Mapping[str, t.Any]:
+        """Return the variables of *host*, collected once. What a task has registered holds no template, and to look for one takes a while."""
+        if host not in self._variables:
+            self._variables[host] = task_vars["hostvars"].raw_get(host)
+        return self._variables[host]
 
     def _outcomes(self, task_vars: dict[str, t.Any], hosts: list[str], facts: dict[str, t.Any]) -> Outcomes:
         """Say of each host whether it got as far as it must, and how long it was out of rotation by the balancers' own clocks."""

@@ -152,12 +152,12 @@ class Gatekeeper:
         if not any(row["state"] == window.PENDING for row in self.ledger.hosts(self.id).values()):
             self._listen(0)
 
-    def count(self, every: float = 0.0) -> None:
+    def count(self) -> None:
         """Have the requests counted that came since anybody looked, when nobody would look any more. What nobody tells is no harm."""
         if self.ledger.is_counted(self.id):
             with contextlib.suppress(SeamlessError):
                 self.reach.unavailable()
-                tally.tally(self.ledger, self.id, self.reach.totals, every)
+                tally.tally(self.ledger, self.id, self.reach.totals, 0.0)
 
     def _insist_on_a_parent(self) -> None:
         """Raise OrphanedError when the process that forked this one has died: workers outlive it."""

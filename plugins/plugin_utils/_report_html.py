@@ -228,7 +228,7 @@ def _host(host: Host) -> dict[str, t.Any]:
     said = [row["detail"], failure, "still out of rotation" if row["drained"] else ""]
     return {
         "name": host.name, "state": row["state"],
-        "release": str(row[stayed] or "-") if stayed else f"{row['from_release'] or '-'} → {row['to_release'] or '-'}",
+        "release": str(row[stayed] or "-") if stayed else f"{row['from_release'] or '-'} → {row['to_release']}" if row["to_release"] else "",
         "group": host.group or "", "began": "" if host.began is None else _clock(host.began)[11:],
         "out": "" if row["seconds_out"] is None else f"{row['seconds_out']:.1f}", "said": "; ".join(filter(None, said)),
     }

@@ -14,12 +14,11 @@ import subprocess
 import tarfile
 import threading
 import time
-import typing as t
 
 import pytest
-from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
 from fleet.fleet import CUT, REPO, Played
 from fleet.load import Load
+from fleet.reported import insist_on_order, insist_on_the_way_back
 from fleet.site import SERVER, Site
 from sampling import full
 
@@ -33,7 +32,7 @@ def test_a_rollout_under_load_fails_no_request_and_the_second_run_changes_nothin
     assert played.code == 0, played.text
     assert set(settled.releases().values()) == {"2.0"}
     assert settled.all_up()
-    _in_order(settled)
+    insist_on_order(settled)
     summary = load.summary()
     assert summary["requests"] > 500
     assert summary["failed"] == 0, summary
@@ -53,7 +52,7 @@ def test_a_broken_release_is_undone_on_the_canary_and_touches_no_other_host(sett
         time.sleep(1)
     assert played.code != 0
     assert "rolled_back" in played.text
-    _told_in_the_report(settled, load)
+    insist_on_the_way_back(settled, load)
     assert set(settled.releases().values()) == {"1.0"}
     assert settled.all_up()
     for host, before in started.items():
@@ -62,44 +61,6 @@ def test_a_broken_release_is_undone_on_the_canary_and_touches_no_other_host(sett
     assert "this release is broken" in status.text
     info = settled.fleet.shell("web1", "cat /srv/shop/.rollout/releases/broken.json")
     assert json.loads(info)["state"] in ("failed", "bad")
-
-
-def _newest(site: Site) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
-    """Return the report of the last rollout, and the events of its ledger."""
-    ledger = Ledger(os.path.join(site.fleet.directory, "state", "seamless-rollout", "shop"))
-    newest = ledger.rollouts(1)[0]["id"]
-    with open(os.path.join(os.path.dirname(ledger.path), "reports", newest, "report.json"), encoding="utf-8") as file:
-        return json.load(file), ledger.events(newest)
-
-
-def _in_order(site: Site) -> None:
-    report, dummy = _newest(site)
-    for host in site.fleet.web:
-        steps = report["hosts"][host]["steps"]
-        assert [step["step"] for step in steps] == ["drain", "switch", "restart", "health", "enable"], (host, steps)
-        assert all(step["ok"] and 0 < step["seconds"] < 30 for step in steps), steps
-        assert report["started_at"] < steps[0]["started_at"] <= steps[-1]["started_at"] < report["finished_at"]
-    assert report["actual"]["order_kept"] and report["actual"]["most_out"] == 1
-
-
-def _told_in_the_report(site: Site, load: Load) -> None:
-    """The way of the canary and back, and as many requests as clients made between the first reading of the counters and the last."""
-    report, events = _newest(site)
-    assert [(step["step"], step["ok"], step["undo"]) for step in report["hosts"]["web1"]["steps"]] == [
-        ("drain", True, False), ("switch", True, False), ("restart", True, False), ("health", False, False),
-        ("drain", True, True), ("switch", True, True), ("restart", True, True), ("health", True, True), ("enable", True, True),
-    ], report["hosts"]["web1"]["steps"]
-    assert [host for host, row in report["hosts"].items() if row["steps"]] == ["web1"]
-    counted = [event for event in events if event["event"] == "counted"]
-    start, end = counted[0]["at"] - counted[0]["detail"]["seconds"], counted[-1]["at"]
-    sent = sum(start <= sample.at < end for sample in load.samples)
-    asked = sum(host["requests"] for event in counted for host in event["detail"]["hosts"].values())
-    told = sum(span[release]["requests"] for span in report["traffic"]["spans"] for release in ("old", "new"))
-    # Each reading takes a moment, and the requests of that moment may be on either side.
-    assert sent > 500 and told == asked and abs(asked - sent) < 0.05 * sent + 60, (asked, sent, end - start)
-    assert counted[-1]["at"] > max(event["at"] for event in events if event["event"] == "rolled_back")
-    place = os.path.join(site.fleet.directory, "state", "seamless-rollout", "shop", "reports", report["id"])
-    assert {"report.html", "report.json", "report.md", "report.xml"} == set(os.listdir(place))
 
 
 def test_a_host_that_is_lost_after_its_drain_stops_the_roll_and_a_new_run_repairs_it(settled: Site) -> None:

@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS totals (rollout_id TEXT PRIMARY KEY, at REAL NOT NULL
 """
 
 ACTIVE_STATES = ("planned", "running", "paused", "rolling_back")
+# Events that are numbers for views and the report: nobody wants to be told of each.
+NUMBERS = ("steps", "counted")
 BEGUN, FAILED = ("in_flight", "rolling_back"), ("failed", "unreachable", "rollback_failed")
 HOST_COLUMNS = ("state", "from_release", "to_release", "detail", "drained", "seconds_out", "position")
 

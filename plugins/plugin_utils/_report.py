@@ -11,6 +11,8 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import NUMBERS
+
 _MOST_ROWS = 200
 
 
@@ -48,7 +50,9 @@ def result_data(rollout: t.Mapping[str, t.Any], hosts: t.Mapping[str, t.Mapping[
         },
         "canary": _canary(events),
         "events": [
-            {"at": _iso(event["at"]), "host": event["host"], "event": event["event"], "detail": event["detail"]} for event in events
+            {"at": _iso(event["at"]), "host": event["host"], "event": event["event"], "detail": event["detail"]}
+            for event in events
+            if event["event"] not in NUMBERS
         ],
     }
 

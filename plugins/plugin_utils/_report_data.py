@@ -17,16 +17,13 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._story import Hos
 from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import Analysis, Look, by_host
 
 SCHEMA = 1
-# Events that the report tells of in other words.
-_TOLD = ("steps", "counted")
 _PLAN = ("pace", "batches", "stages", "order", "canary", "estimate", "max_unavailable", "max_parallel", "max_fail", "on_failure", "notes", "override", "closed")
 _MOST_SPANS, _MOST_LOOKS = 2000, 500
 
 
 def report_data(story: Story) -> dict[str, t.Any]:
     """Return the report of a rollout."""
-    events = [event for event in story.events if event["event"] not in _TOLD]
-    data = result_data(story.rollout, {name: host.row for name, host in story.hosts.items()}, events)
+    data = result_data(story.rollout, {name: host.row for name, host in story.hosts.items()}, story.events)
     for name, entry in data["hosts"].items():
         entry.update(_host(story.hosts[name]))
     return {

@@ -12,7 +12,7 @@ import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
-from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ACTIVE_STATES, Ledger
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ACTIVE_STATES, NUMBERS, Ledger
 from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import find_member
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import current_release
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report import result_data, result_text, table
@@ -100,7 +100,7 @@ def watch(state_dir: str, say: t.Callable[[str], None], sleep: t.Callable[[float
     while True:
         lives = any(row["id"] == running for row in ledger.of_this_controller(alive=True))
         events = ledger.events(running)
-        for event in events[seen:]:
+        for event in (event for event in events[seen:] if event["event"] not in NUMBERS):
             detail = "; ".join(f"{name} {value}" for name, value in event["detail"].items() if value not in ("", None) and name not in ("state", "drained"))
             at = time.strftime("%H:%M:%S", time.localtime(event["at"]))
             say(f"{at}  {event['host'] or 'rollout'}  {event['event']}" + (f"  {detail}" if detail else ""))

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import typing as t
+import unittest.mock
 import xml.etree.ElementTree as ElementTree
 
 import jsonschema
@@ -18,6 +19,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _report_fi
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report import result_text
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report_charts import Axis
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report_data import report_data, stamp
+from ansible_collections.seamless.rollout.plugins.plugin_utils._status import watch
 from ansible_collections.seamless.rollout.plugins.plugin_utils._story import NEW, OLD, Story, tell
 from fleet.fleet import REPO
 from report.streams import HOSTILE, START, Stream, small, thousand
@@ -197,6 +199,14 @@ def test_a_rollout_of_which_little_is_known_has_a_report_too(world: World) -> No
     with open(data["report"], encoding="utf-8") as file:
         page = file.read()
     assert "No requests are shown" in page and "no history to learn from" in page
+
+
+def test_who_watches_is_not_told_numbers(bad_day: Stream) -> None:
+    said: list[str] = []
+    ledger = bad_day.ledger
+    with unittest.mock.patch.object(type(ledger), "working", lambda self: {"id": bad_day.id, "state": "running"}):
+        assert watch(os.path.dirname(ledger.path), said.append)["state"] == "rolled_back"
+    assert any("in_flight" in line for line in said) and not any(word in line for line in said for word in ("  steps", "  counted"))
 
 
 def test_long_waits_are_drawn_shorter_and_times_keep_their_order() -> None:

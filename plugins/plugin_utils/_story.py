@@ -86,7 +86,7 @@ class Host:
 
     def serving(self, balanced: bool) -> list[Serving]:
         """Return which release the host served when, with gaps while it was out of rotation. Who is *balanced* stays out until it was enabled."""
-        release = NEW if self.row["state"] == "skipped" else OLD
+        release = NEW if self.row["state"] == "skipped" or self.row["state"] == "done" and not self.passes else OLD
         found, since = [], -math.inf
         for one in self.passes:
             out, back, moved = _way(one, balanced)

@@ -19,9 +19,9 @@ from fleet.site import Site
 def newest(site: Site) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
     """Return the report of the last rollout, and the events of its ledger."""
     ledger = Ledger(os.path.join(site.fleet.directory, "state", "seamless-rollout", "shop"))
-    newest = ledger.rollouts(1)[0]["id"]
-    with open(os.path.join(os.path.dirname(ledger.path), "reports", newest, "report.json"), encoding="utf-8") as file:
-        return json.load(file), ledger.events(newest)
+    rollout_id = ledger.rollouts(1)[0]["id"]
+    with open(os.path.join(os.path.dirname(ledger.path), "reports", rollout_id, "report.json"), encoding="utf-8") as file:
+        return json.load(file), ledger.events(rollout_id)
 
 
 def insist_on_order(site: Site) -> None:

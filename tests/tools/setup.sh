@@ -92,6 +92,10 @@ fleet() {
 
 browser() {
     command -v chromium >/dev/null && command -v chromedriver >/dev/null && return
+    if ! command -v apt-get >/dev/null; then
+        echo "chromium and chromedriver are needed, and this is not Debian, where they would be installed now: install them and run again." >&2
+        return 1
+    fi
     apt_install chromium chromium-driver
 }
 

@@ -27,32 +27,53 @@ MOST_AT_ONCE = 16
 
 
 class Call(t.NamedTuple):
-    """What to run where."""
+    """What to run where, and which operation where it is not that of all calls."""
 
     machine: str
     params: dict[str, t.Any]
+    operation: str = ""
 
 
 def fan_out(action: LightAction, operation: str, calls: t.Sequence[Call], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
     """Return the results of *calls*, in their order. A machine that can't be reached is a failed result."""
-    scopes = [_scope(action, call.machine, task_vars) for call in calls]
-    workers = [_worker(action, call.machine, scope, task_vars) for call, scope in zip(calls, scopes)]
+    return [
+        work.worker.execute(work.operation, work.call.params, {**work.scope, "seamless_unreachable_fails": True}) if result is None else result
+        for work, result in _light(action, operation, calls, task_vars)
+    ]
 
-    def run(worker: LightAction, call: Call, scope: dict[str, t.Any]) -> dict[str, t.Any] | None:
+
+def try_all(action: LightAction, operation: str, calls: t.Sequence[Call], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any] | None]:
+    """As :func:`fan_out`, with None in the place of what only Ansible's own way could do, which takes one machine after another."""
+    return [result for dummy, result in _light(action, operation, calls, task_vars)]
+
+
+class _Work(t.NamedTuple):
+    worker: LightAction
+    call: Call
+    scope: dict[str, t.Any]
+    operation: str
+
+
+def _light(
+    action: LightAction, operation: str, calls: t.Sequence[Call], task_vars: dict[str, t.Any]
+) -> list[tuple[_Work, dict[str, t.Any] | None]]:
+    """Run *calls* by the light transport, as many at once as may be."""
+    works = []
+    for call in calls:
+        scope = _scope(action, call.machine, task_vars)
+        works.append(_Work(_worker(action, call.machine, scope, task_vars), call, scope, call.operation or operation))
+
+    def run(work: _Work) -> dict[str, t.Any] | None:
         try:
-            return worker.run_light(operation, call.params, scope, None)
+            return work.worker.run_light(work.operation, work.call.params, work.scope, None)
         except AnsibleConnectionFailure as exc:
             return {"failed": True, "unreachable_host": True, "msg": f"The host can't be reached: {exc}"}
 
-    with concurrent.futures.ThreadPoolExecutor(max_workers=min(len(calls), MOST_AT_ONCE)) as pool:
-        running = [
-            pool.submit(contextvars.copy_context().run, run, worker, call, scope) for worker, call, scope in zip(workers, calls, scopes)
-        ]
-    results = [future.result() for future in running]
-    for number, result in enumerate(results):
-        if result is None:
-            results[number] = workers[number].execute(operation, calls[number].params, {**scopes[number], "seamless_unreachable_fails": True})
-    return [result for result in results if result is not None]
+    if not works:
+        return []
+    with concurrent.futures.ThreadPoolExecutor(max_workers=min(len(works), MOST_AT_ONCE)) as pool:
+        running = [pool.submit(contextvars.copy_context().run, run, work) for work in works]
+    return [(work, future.result()) for work, future in zip(works, running)]
 
 
 def _is_own(action: LightAction, machine: str, task_vars: dict[str, t.Any]) -> bool:

@@ -77,6 +77,9 @@ DEFAULTS: dict[str, t.Any] = {
     "services": [],
     "source": None,
     "state_dir": None,
+    "status_fail_on": "never",
+    "status_format": "text",
+    "status_verify": "quick",
     "tiers": [],
     "to": None,
     "undo_max_parallel": None,
@@ -89,6 +92,8 @@ DEFAULTS: dict[str, t.Any] = {
     "zone_min_available": None,
     "zones": [],
 }
+
+FORMATS = ("text", "json")
 
 KNOWN = frozenset(f"rollout_{name}" for name in DEFAULTS)
 

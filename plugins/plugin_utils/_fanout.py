@@ -57,11 +57,13 @@ class _Work(t.NamedTuple):
 def _light(
     action: LightAction, operation: str, calls: t.Sequence[Call], task_vars: dict[str, t.Any]
 ) -> list[tuple[_Work, dict[str, t.Any] | None]]:
-    """Run *calls* by the light transport, as many at once as may be."""
-    works = []
+    """Run *calls* by the light transport, as many at once as may be. The first are at work while the next are made ready."""
+    if not calls:
+        return []
     for call in calls:
-        scope = _scope(action, call.machine, task_vars)
-        works.append(_Work(_worker(action, call.machine, scope, task_vars), call, scope, call.operation or operation))
+        if not _is_own(action, call.machine, task_vars) and call.machine not in task_vars["hostvars"]:
+            raise AnsibleActionFail(f"balancers: delegate is {call.machine!r}, which is not a host of the inventory.")
+    pipelining = action._templar.template(task_vars.get("ansible_pipelining"))
 
     def run(work: _Work) -> dict[str, t.Any] | None:
         try:
@@ -69,10 +71,12 @@ def _light(
         except AnsibleConnectionFailure as exc:
             return {"failed": True, "unreachable_host": True, "msg": f"The host can't be reached: {exc}"}
 
-    if not works:
-        return []
-    with concurrent.futures.ThreadPoolExecutor(max_workers=min(len(works), MOST_AT_ONCE)) as pool:
-        running = [pool.submit(contextvars.copy_context().run, run, work) for work in works]
+    works, running = [], []
+    with concurrent.futures.ThreadPoolExecutor(max_workers=min(len(calls), MOST_AT_ONCE)) as pool:
+        for call in calls:
+            scope = _scope(action, call.machine, task_vars)
+            works.append(_Work(_worker(action, call.machine, scope, task_vars, pipelining), call, scope, call.operation or operation))
+            running.append(pool.submit(contextvars.copy_context().run, run, works[-1]))
     return [(work, future.result()) for work, future in zip(works, running)]
 
 
@@ -85,15 +89,12 @@ def _scope(action: LightAction, machine: str, task_vars: dict[str, t.Any]) -> di
     """Return the variables as a task that is delegated to *machine* has them."""
     if _is_own(action, machine, task_vars):
         return task_vars
-    hostvars = task_vars["hostvars"]
-    if machine not in hostvars:
-        raise AnsibleActionFail(f"balancers: delegate is {machine!r}, which is not a host of the inventory.")
-    variables = hostvars[machine]
+    variables = task_vars["hostvars"][machine]
     delegated = {name: variables[name] for name in variables if name.startswith("ansible_")}
     return {**task_vars, "ansible_delegated_vars": {machine: {**delegated, "inventory_hostname": machine}}}
 
 
-def _worker(action: LightAction, machine: str, scope: dict[str, t.Any], task_vars: dict[str, t.Any]) -> LightAction:
+def _worker(action: LightAction, machine: str, scope: dict[str, t.Any], task_vars: dict[str, t.Any], pipelining: t.Any) -> LightAction:
     """Return a copy of *action* that works on *machine*, by a connection such as TaskExecutor makes for ``delegate_to``."""
     if _is_own(action, machine, task_vars):
         return action
@@ -119,7 +120,6 @@ def _worker(action: LightAction, machine: str, scope: dict[str, t.Any], task_var
     if become is not None and action._play_context.become_pass:
         keys["become_pass"] = action._play_context.become_pass
     worker._connection.set_become_plugin(become)
-    pipelining = action._templar.template(task_vars.get("ansible_pipelining"))
     for kind, plugin in (("connection", worker._connection), ("shell", worker._connection._shell), ("become", become)):
         if plugin is not None:
             _configure(kind, plugin, variables, keys, pipelining)

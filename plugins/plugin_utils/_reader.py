@@ -58,6 +58,7 @@ DEFAULTS: dict[str, t.Any] = {
     "min_free": "5%",
     "min_healthy_seconds": 0,
     "migrations": {},
+    "notify": [],
     "on_drain_timeout": "fail",
     "on_failure": "rollback",
     "once_after": [],

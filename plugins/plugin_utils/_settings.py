@@ -19,7 +19,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer import 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import find_driver, missing
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release.lock import POLICIES
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _queries
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _notify, _queries
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import Amount
 from ansible_collections.seamless.rollout.plugins.plugin_utils._blockers import blocker_problems
 from ansible_collections.seamless.rollout.plugins.plugin_utils._migrations import ROLE as MIGRATION_ROLE
@@ -145,6 +145,7 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
     _check_hooks(reader)
     _check_balancers(reader)
     _check_bake_health(reader)
+    reader.errors += _notify.problems(reader.get("notify"))
     reader.errors += window_problems(reader.get("windows")) + blocker_problems(reader.get("blockers"))
     # A release of the user's own tasks has no directory that its migrations could be in.
     database = [MIGRATION_ROLE] if reader.get("migrations") and mode in ("release", "promote") else []

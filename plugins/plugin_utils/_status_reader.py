@@ -11,10 +11,11 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release.info import CURRENT
 from ansible_collections.seamless.rollout.plugins.module_utils._release.verify import HOW
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _pools as pools
 from ansible_collections.seamless.rollout.plugins.plugin_utils._balancer_calls import secrets_of
 from ansible_collections.seamless.rollout.plugins.plugin_utils._drift import CRITICAL, WARNING
 from ansible_collections.seamless.rollout.plugins.plugin_utils._fanout import Call, try_all
@@ -84,13 +85,13 @@ class StatusReader:
     def _balancers(self) -> list[dict[str, t.Any]]:
         groups = plain(self._task_vars["groups"])
         calls = {
-            host: preflight.without_secrets(host, preflight.expand_balancers(host, self._variables.get(host, "rollout_balancers") or [], groups))
+            host: pools.without_secrets(host, pools.expand_balancers(host, self._variables.get(host, "rollout_balancers") or [], groups))
             for host in self._hosts
         }
-        problems = preflight.unknown_machines(calls, set(groups.get("all", [])))
+        problems = pools.unknown_machines(calls, set(groups.get("all", [])))
         if problems:
             raise SeamlessError("\n".join(problems))
-        return preflight.distinct_balancers(calls)
+        return pools.distinct_balancers(calls)
 
     def read(self) -> dict[str, t.Any]:
         """Read every host and balancer. What only Ansible's own transport could read is left to other tasks, named in the facts.
@@ -120,8 +121,8 @@ class StatusReader:
 
     def _balancer_call(self, entry: t.Mapping[str, t.Any]) -> Call:
         spec = {name: value for name, value in {**entry, **secrets_of(entry, self._task_vars)}.items() if value is not None}
-        options = {name: value for name, value in spec.items() if name in preflight.options.SPEC}
-        return Call(str(entry["delegate"]), self._action.validated("lb_info", {**options, "owner": self.settings.app}), "lb_info")
+        asked = {name: value for name, value in spec.items() if name in options.SPEC}
+        return Call(str(entry["delegate"]), self._action.validated("lb_info", {**asked, "owner": self.settings.app}), "lb_info")
 
     def status(self, facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """Return the status as data, from what :meth:`read` returned and what other tasks registered since."""
@@ -152,4 +153,4 @@ class StatusReader:
 
 
 def _public(entry: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    return {name: value for name, value in entry.items() if name not in preflight.SECRETS}
+    return {name: value for name, value in entry.items() if name not in pools.SECRETS}

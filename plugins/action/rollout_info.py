@@ -13,7 +13,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 from ansible_collections.seamless.rollout.plugins.plugin_utils._drift import headline
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import default_state_dir
-from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction, plain
+from ansible_collections.seamless.rollout.plugins.plugin_utils._light import ANY_PYTHON, LightAction, plain
 from ansible_collections.seamless.rollout.plugins.plugin_utils._status import status_text, watch
 from ansible_collections.seamless.rollout.plugins.plugin_utils._status_reader import StatusReader
 
@@ -60,5 +60,4 @@ class ActionModule(LightAction):
         return {"status": status, "msg": headline(app, status, status["findings"]), "ends_well": not reader.fails(status)}
 
     def _interpreter(self, task_vars: dict[str, t.Any]) -> str | None:
-        # Looking changes nothing and needs no particular Python: to have Ansible find one on each host takes longer than all the rest.
-        return super()._interpreter(task_vars) or "$(command -v python3 || echo /usr/bin/python3)"
+        return super()._interpreter(task_vars) or ANY_PYTHON

@@ -20,8 +20,11 @@ def read(printed: str) -> dict[str, t.Any]:
     return dict(json.loads(found[0]))
 
 
+HEALTH = [{"url": "http://127.0.0.1:8000/health", "version": {"json": "version", "equals": "{{ rollout_release }}"}}]
+
+
 def status(site: Site, release: str = "1.0", **changes: t.Any) -> dict[str, t.Any]:
-    told = site.rollout(release, playbook="status", status_format="json", **changes)
+    told = site.rollout(release, playbook="status", status_format="json", health=HEALTH, **changes)
     assert told.code == 0, told.text
     return read(told.text)
 

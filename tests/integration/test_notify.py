@@ -10,15 +10,17 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
-import sys
+import textwrap
 import threading
 import time
 import typing as t
 
 import pytest
 from fleet.fleet import REPO
+from fleet.here import Here
 
 SECRET = "T0KEN-that-nobody-may-see"
 
@@ -61,37 +63,10 @@ def listener() -> t.Iterator[Listener]:
     made.server.server_close()
 
 
-class Here:
-    def __init__(self, directory: pathlib.Path) -> None:
-        self.directory = directory
-        hosts = {host: {"rollout_root": str(directory / "roots" / host)} for host in ("web1", "web2")}
-        connection = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-        (directory / "inventory.yml").write_text(json.dumps({"app": {"hosts": hosts, "vars": connection}}))
-        (directory / "update.yml").write_text("- name: Update\n  ansible.builtin.fail:\n    msg: it is broken\n  when: broken | default(false)\n")
-
-    def command(self, playbook: str, **variables: t.Any) -> list[str]:
-        extra = {
-            "rollout_app": "shop", "rollout_update_tasks": str(self.directory / "update.yml"), "rollout_state_dir": str(self.directory / "state"), **variables,
-        }
-        ansible = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
-        return [ansible, "-i", "inventory.yml", f"seamless.rollout.{playbook}", "-e", json.dumps(extra)]
-
-    @property
-    def how(self) -> dict[str, t.Any]:
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE")},
-            "ANSIBLE_COLLECTIONS_PATH": os.path.join(REPO, "build", "tree"), "ANSIBLE_NOCOLOR": "1", "HOME": str(self.directory),
-        }
-        return {"cwd": self.directory, "env": environment, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-
-    def run(self, playbook: str = "rollout", **variables: t.Any) -> tuple[int, str]:
-        done = subprocess.run(self.command(playbook, **variables), check=False, **self.how)
-        return done.returncode, " ".join(done.stdout.split())
-
-    def nothing_secret(self, told: str) -> None:
-        assert SECRET not in told
-        for path in (self.directory / "state").rglob("*"):
-            assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
+def nothing_secret(here: Here, told: str) -> None:
+    assert SECRET not in told
+    for path in (here.directory / "state").rglob("*"):
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 
 
 @pytest.fixture
@@ -109,7 +84,7 @@ def test_start_and_end_are_told_and_who_never_answers_is_not_waited_for(here: He
     start, end = listener.until("start", "end")
     assert (start["state"], start["reason"], end["state"], end["id"]) == ("running", "why", "succeeded", start["id"])
     assert {host["state"] for host in end["hosts"].values()} == {"done"}
-    here.nothing_secret(told)
+    nothing_secret(here, told)
 
 
 def test_a_failure_is_told_when_it_happens_and_only_to_who_wants_it(here: Here, listener: Listener) -> None:
@@ -117,7 +92,7 @@ def test_a_failure_is_told_when_it_happens_and_only_to_who_wants_it(here: Here, 
     assert code != 0
     failure, end = listener.until("failure", "end")
     assert "it is broken" in failure["why"] and failure["finished_at"] is None and end["state"] == "failed"
-    here.nothing_secret(told)
+    nothing_secret(here, told)
 
 
 def test_who_has_to_approve_is_told_that_it_waits(here: Here, listener: Listener) -> None:
@@ -137,3 +112,65 @@ def test_what_is_wrong_is_refused_before_anything_happens(here: Here) -> None:
     code, told = here.run(rollout_notify=[{"type": "slack", "url": f"hooks.example.com/{SECRET}"}, {"type": "mail", "to": "ops@example.com"}])
     assert code != 0 and "rollout_notify[0].url is not a complete address" in told and "rollout_notify[1].from is None" in told
     assert SECRET not in told.replace(json.dumps(SECRET), "") and not (here.directory / "state" / "shop" / "ledger.sqlite3").exists()
+
+
+class Services(http.server.BaseHTTPRequestHandler):
+    """Takes the requests that Grafana, Sentry and Datadog take, as their documentation describes them, and no others."""
+
+    taken: t.ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        bearer = self.headers.get("Authorization") == f"Bearer {SECRET}" and self.headers["Content-Type"] == "application/json"
+        known = self.headers.get("DD-API-KEY") == SECRET and body.get("alert_type") in ("error", "warning", "info", "success")
+        sound, good = {
+            "/api/annotations": (bearer and isinstance(body.get("text"), str) and isinstance(body.get("tags"), list), 200),
+            "/api/0/organizations/acme/releases/": (bearer and body.get("version") == "shop@2.0" and body.get("projects") == ["web"], 201),
+            "/api/0/organizations/acme/releases/shop%402.0/deploys/": (bearer and bool(body.get("environment")), 201),
+            "/api/v1/events": (known and bool(body.get("title") and body.get("text")) and all(":" in tag for tag in body.get("tags", [])), 202),
+        }.get(self.path, (False, 0))
+        status = good if sound else 400
+        self.taken.append(f"{self.path} {status}")
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *dummy: t.Any) -> None:
+        pass
+
+
+def markers(here: Here) -> dict[str, t.Any]:
+    """Put the task files of the guide where its reader would; return the variables that name them."""
+    with open(os.path.join(REPO, "docs", "docsite", "rst", "notifications.rst"), encoding="utf-8") as guide:
+        blocks = [textwrap.dedent(block) for block in re.findall(r"^\.\. code-block:: yaml\n\n((?:   .*\n|\n)+)", guide.read(), re.MULTILINE)]
+    (here.directory / "markers").mkdir()
+    files = {match[1]: block for block in blocks if (match := re.match(r"# markers/(\w+\.yml)\n", block))}
+    for name, block in files.items():
+        (here.directory / "markers" / name).write_text(block)
+    (used,) = [block for block in blocks if block.startswith("rollout_once_after:")]
+    assert sorted(re.findall(r"markers/(\w+\.yml)", used)) == sorted(files)
+    return {"rollout_once_after": re.findall(r"markers/\w+\.yml", used), "rollout_release": "2.0"}
+
+
+def test_the_markers_of_the_guide_are_what_the_services_take_and_their_failure_fails_nothing(here: Here) -> None:
+    Services.taken.clear()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Services)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    variables = {
+        **markers(here), **{f"{name}_url": url for name in ("grafana", "sentry", "datadog")}, "grafana_token": SECRET, "sentry_token": SECRET,
+        "datadog_api_key": SECRET, "sentry_organization": "acme", "sentry_project": "web",
+    }
+    try:
+        code, told = here.run(**variables)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert code == 0, told
+    assert sorted(Services.taken) == [
+        "/api/0/organizations/acme/releases/ 201", "/api/0/organizations/acme/releases/shop%402.0/deploys/ 201", "/api/annotations 200", "/api/v1/events 202",
+    ]
+    assert "Grafana answered 200" in told and "Sentry answered 201, 201" in told and "Datadog answered 202" in told
+    nothing_secret(here, told)
+    code, told = here.run(**{**variables, "rollout_state_dir": str(here.directory / "another")})
+    assert code == 0 and "Grafana answered -1" in told, told

@@ -38,14 +38,12 @@ class ActionModule(LightAction):
         try:
             reader = StatusReader(self, HostVariables(self, task_vars), task_vars, hosts)
             facts = known or reader.read()
-            left = [name for name in ("left_hosts", "balancer_hosts", "database_hosts") if facts[name]]
-            if left and not known:
-                return {**result, "ansible_facts": {"seamless_status": {**facts, "show_hosts": facts["hosts"][:1]}}, "ends_well": True, "msg": ""}
+            if facts["rest_hosts"] and not known:
+                return {**result, "ansible_facts": {"seamless_status": facts}, "ends_well": True, "msg": ""}
             result.update(self._show(reader, facts))
         except SeamlessError as exc:
             raise AnsibleActionFail(str(exc)) from exc
-        # Nothing is left for the other plays, of which there may be several statuses in one run.
-        result["ansible_facts"] = {"seamless_status": {"left_hosts": [], "balancer_hosts": [], "database_hosts": [], "show_hosts": []}}
+        result["ansible_facts"] = {"seamless_status": {"rest_hosts": []}}
         return result
 
     def _show(self, reader: StatusReader, facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

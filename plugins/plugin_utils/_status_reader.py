@@ -112,11 +112,10 @@ class StatusReader:
             "hosts": self._hosts,
             "answers": {host: answer for host, answer in answers.items() if answer is not None},
             "balancers": [{**answer, "item": _public(entry)} for entry, answer in zip(balancers, told) if answer is not None],
-            "left_hosts": left,
             "left": {host: params[host] for host in left},
             "left_balancers": unread,
-            "balancer_hosts": self._hosts[:1] if unread else [],
-            "database_hosts": self._hosts[:1] if migrations else [],
+            "migrations": migrations,
+            "rest_hosts": left or (self._hosts[:1] if unread or migrations else []),
         }
 
     def _balancer_call(self, entry: t.Mapping[str, t.Any]) -> Call:
@@ -127,13 +126,13 @@ class StatusReader:
     def status(self, facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """Return the status as data, from what :meth:`read` returned and what other tasks registered since."""
         answers = dict(facts["answers"])
-        for host in facts["left_hosts"]:
+        for host in facts["left"]:
             answers[host] = self._registered(host, "__rollout_survey") or {}
         balancers = list(facts["balancers"])
-        if facts["balancer_hosts"]:
-            balancers += self._registered(facts["balancer_hosts"][0], "__rollout_balancer_info").get("results") or []
+        if facts["left_balancers"]:
+            balancers += self._registered(facts["rest_hosts"][0], "__rollout_balancer_info").get("results") or []
         addresses = {host: self._variables.get(host, "ansible_host") for host in self._hosts}
-        schema = self._schema(facts["database_hosts"][0]) if facts["database_hosts"] else None
+        schema = self._schema(facts["rest_hosts"][0]) if facts["migrations"] else None
         return fleet_status(self.settings.state_dir, {host: answers[host] for host in self._hosts}, balancers, addresses, schema)
 
     def _registered(self, host: str, name: str) -> dict[str, t.Any]:
@@ -141,7 +140,7 @@ class StatusReader:
 
     def _schema(self, host: str) -> dict[str, t.Any]:
         ledger = self._registered(host, "__migration_ledger")
-        if ledger.get("failed") or not ledger:
+        if "migrations" not in ledger:
             problem = self._variables.raw(host).get("__rollout_schema_problem")
             return {"problem": str(plain(problem) or ledger.get("msg") or "no answer"), "migrations": []}
         return {"problem": "", "migrations": ledger.get("migrations") or [], "floor": (ledger.get("floors") or {}).get(self.settings.app)}

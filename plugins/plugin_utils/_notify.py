@@ -14,6 +14,7 @@ MessageCard are retired), and Mattermost's incoming webhooks with message attach
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.util
 import string
 import typing as t
@@ -30,6 +31,12 @@ TLS = ("try", "starttls", "tls", "none")
 FIELDS = ("event", "app", "release", "id", "mode", "state", "why", "owner", "reason", "seconds", "hosts")
 
 Entry = t.Mapping[str, t.Any]
+
+
+@functools.lru_cache(maxsize=1)
+def has_requests() -> bool:
+    """Say whether the library is there that posts; asked once, and not for each of a thousand hosts."""
+    return importlib.util.find_spec("requests") is not None
 
 
 def problems(value: t.Any) -> list[str]:
@@ -91,7 +98,7 @@ def _of_http(entry: Entry, kind: str) -> t.Iterator[str]:
     headers = entry.get("headers", {})
     if not isinstance(headers, dict) or any(not isinstance(text, str) or "\n" in text or "\r" in text for pair in headers.items() for text in pair):
         yield ".headers is not a dictionary of texts: use one such as {Authorization: \"Bearer {{ vault_token }}\"}."
-    if importlib.util.find_spec("requests") is None:
+    if not has_requests():
         yield f".type is {kind}, and the Python library requests is not there on the controller: pip install requests, where ansible-playbook is installed."
 
 

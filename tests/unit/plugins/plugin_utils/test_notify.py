@@ -114,7 +114,7 @@ def test_what_is_wrong_is_said_with_its_place_and_no_secret(entry: dict[str, t.A
 
 
 def test_without_requests_it_is_refused_before_anything_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_notify.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(_notify, "has_requests", lambda: False)
     assert "pip install requests" in _notify.problems([{"type": "slack", "url": "https://x.example"}])[0]
     assert not _notify.problems([{"type": "mail", "to": "o@b.example", "from": "a@b.example"}])
 

@@ -14,6 +14,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._gatekeeper impor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._host_steps import RESULTS
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables, rollout_facts
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction, plain
+from ansible_collections.seamless.rollout.plugins.plugin_utils._notifier import tell
 from ansible_collections.seamless.rollout.plugins.plugin_utils._reach import TaskReach
 
 Outcomes = t.Dict[str, t.Dict[str, t.Any]]
@@ -22,6 +23,12 @@ Outcomes = t.Dict[str, t.Dict[str, t.Any]]
 class ActionModule(LightAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result = self._step(tmp, task_vars)
+        if task_vars and task_vars.get("rollout_notify"):
+            tell(self, rollout_facts(task_vars), task_vars)
+        return result
+
+    def _step(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = ActionBase.run(self, tmp, task_vars)
         task_vars = task_vars or {}
         self._variables: dict[str, t.Mapping[str, t.Any]] = {}
@@ -85,7 +92,12 @@ class ActionModule(LightAction):
 
     def _gatekeeper(self, conductor: Conductor, task_vars: dict[str, t.Any], hosts: list[str]) -> Gatekeeper:
         who = ", ".join(hosts)
-        return Gatekeeper(conductor, TaskReach(self, conductor.facts, task_vars), lambda why: self._display.display(f"{who}: {why}"))
+
+        def say(why: str) -> None:
+            self._display.display(f"{who}: {why}")
+            tell(self, conductor.facts, task_vars, "pause", why)
+
+        return Gatekeeper(conductor, TaskReach(self, conductor.facts, task_vars), say)
 
     def _open(self, conductor: Conductor, task_vars: dict[str, t.Any], hosts: list[str], *, undo: bool) -> list[str]:
         try:

@@ -11,6 +11,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import whoami
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, default_state_dir
+from ansible_collections.seamless.rollout.plugins.plugin_utils._notifier import tell
 from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import VERBS, worded
 
 
@@ -33,7 +34,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         by = args["by"] or whoami()
         result.update(found=False, rollout_id=None, changed=False, by=by, paused=[], given_up=[])
-        ledger = Ledger.existing(default_state_dir(args["app"], args["state_dir"]))
+        state_dir = default_state_dir(args["app"], args["state_dir"])
+        ledger = Ledger.existing(state_dir)
         if ledger is None:
             return result
         working = ledger.working()
@@ -47,6 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             for rollout_id in paused:
                 if not self._task.check_mode:
                     self._give_up(ledger, rollout_id, by, args["reason"])
+                    tell(self, {"id": rollout_id, "state_dir": state_dir, "targets": [str((task_vars or {})["inventory_hostname"])]}, task_vars or {}, "end")
                 self._display.display(f"abort: rollout {rollout_id} of {args['app']}, which was paused, is given up; nothing is undone")
             result.update(found=True, rollout_id=paused[0], changed=True, given_up=paused)
         return result

@@ -14,6 +14,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _migrations
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables, rollout_facts
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction, plain
+from ansible_collections.seamless.rollout.plugins.plugin_utils._notifier import tell
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan_text import refusal_public
 from ansible_collections.seamless.rollout.plugins.plugin_utils._planner import Planner
 from ansible_collections.seamless.rollout.plugins.plugin_utils._reach import read_logs
@@ -93,7 +94,10 @@ class ActionModule(LightAction):
             self._display.display(planner.text)
         result["msg"] = planner.text
         result["plan"] = planner.public
-        return self._refuse(planner, facts, planner.closed, task_vars) if planner.closed else facts
+        if planner.closed:
+            return self._refuse(planner, facts, planner.closed, task_vars)
+        tell(self, facts, task_vars, "start")
+        return facts
 
     @staticmethod
     def _refuse(planner: Planner, facts: dict[str, t.Any], why: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -13,6 +13,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import
 from ansible_collections.seamless.rollout.plugins.plugin_utils._host_steps import Watch
 from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import rollout_facts
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
+from ansible_collections.seamless.rollout.plugins.plugin_utils._notifier import tell, unfinished_business
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -50,13 +51,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             data = conductor.finish(self._cleanup(task_vars, conductor.facts["finish_hosts"]))
             conductor.ledger.leave(conductor.id)
             self._display.display(report.result_text(data))
-            result["report"] = os.path.dirname(data["report"])
-            for problem in data.pop("report_problems"):
+            tell(self, conductor.facts, task_vars, "end")
+            for problem in [*data.pop("report_problems"), *unfinished_business(conductor.facts)]:
                 self._display.warning(problem)
+            result["report"] = os.path.dirname(data["report"])
             if data["state"] == "succeeded":
                 result["rollout"] = {key: value for key, value in data.items() if key != "events"}
             else:
                 result.update(failed=True, msg=f"The rollout did not succeed ({data['state']}): {data['why']}")
+        tell(self, conductor.facts, task_vars)
         return result
 
     @staticmethod

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import tempfile
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
@@ -33,6 +32,8 @@ def sync_directory(path: str) -> None:
 def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
     """Replace the file at *path*: readers see the old content or the new, also after a power cut."""
     directory = os.path.dirname(path)
+    import tempfile
+
     handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=directory)
     try:
         with os.fdopen(handle, "wb") as file:

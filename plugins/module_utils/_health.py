@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import http.client
 import json
 import re
@@ -27,8 +25,7 @@ COMMON_KEYS = ("name", "timeout")
 _BODY_LIMIT = 1 << 20
 
 
-@dataclasses.dataclass(frozen=True)
-class Probe:
+class Probe(t.NamedTuple):
     """One checked health probe. *timeout* is in seconds."""
 
     kind: str
@@ -38,8 +35,7 @@ class Probe:
     options: dict[str, t.Any]
 
 
-@dataclasses.dataclass
-class HealthResult:
+class HealthResult(t.NamedTuple):
     """The outcome of waiting. *elapsed* and *healthy_for* are in seconds; *flaps* counts good rounds that a bad one followed."""
 
     healthy: bool
@@ -66,6 +62,8 @@ def _validate(index: int, probe: dict[str, t.Any]) -> Probe:
     known = (kind, *COMMON_KEYS, *(HTTP_KEYS if kind == "url" else ()))
     for key in probe:
         if key not in known:
+            import difflib
+
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise SeamlessError(f"{where} has {key!r}, which means nothing for {kind}: known are {', '.join(known)}.{hint}")

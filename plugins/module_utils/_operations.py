@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-import traceback
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError, explain_os_error
 
+# What is imported here and in what a look at a host needs is paid for by every host each time: what only some need is imported where it is used.
 # module name -> module_util that holds its ARGUMENT_SPEC and its run(params, check_mode)
 OPERATIONS = {
     "access_log_info": "_access_log",
@@ -62,14 +62,20 @@ def perform(request: dict[str, t.Any], attachment: t.BinaryIO | None) -> dict[st
     except SeamlessError as exc:
         return {**exc.details, "failed": True, "msg": str(exc)}
     except OSError as exc:
-        return {"failed": True, "msg": explain_os_error(exc), "exception": traceback.format_exc()}
+        return {"failed": True, "msg": explain_os_error(exc), "exception": _traceback()}
     except Exception as exc:
         return {
             "failed": True,
             "msg": f"{request['operation']} stopped with an error nobody foresaw: {type(exc).__name__}: {exc}",
-            "exception": traceback.format_exc(),
+            "exception": _traceback(),
         }
     return result
+
+
+def _traceback() -> str:
+    import traceback
+
+    return traceback.format_exc()
 
 
 def main() -> None:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import subprocess
 import time
@@ -30,6 +29,8 @@ def validate(services: t.Sequence[Service]) -> None:
             raise SeamlessError(f"{where} has no name: write {{name: shop, action: restart}}.")
         for key in service:
             if key not in _KEYS:
+                import difflib
+
                 near = difflib.get_close_matches(str(key), _KEYS, n=1)
                 raise SeamlessError(f"{where} has {key!r}: known are {', '.join(_KEYS)}." + (f" Did you mean {near[0]}?" if near else ""))
         if service.get("action", "restart") not in ACTIONS:

@@ -67,6 +67,19 @@ options:
       - Also say since when the host runs its release, and which processes work in which release.
     type: bool
     default: false
+  verify:
+    description:
+      - Also compare the live release with the manifest that it was staged with.
+      - V(quick) looks at kinds, sizes and times, and reads only files that were written after the release was staged. V(full) reads every file.
+      - Modes and owners don't count, nor do files that the manifest doesn't know, and what is linked to a shared place.
+    type: str
+    choices: [none, quick, full]
+    default: none
+  journal_days:
+    description:
+      - Also say what the host's journal tells of rollouts in so many days, at most the newest 1000 lines.
+    type: float
+    default: 0
 seealso:
   - module: seamless.rollout.release_switch
 """
@@ -191,6 +204,25 @@ clock:
     - Seconds since 1970 by the host's clock.
   returned: success
   type: float
+verified:
+  description:
+    - 'The live release against its manifest: C(files) that were looked at, C(read) in full, how many C(differ), and the first C(paths) that do.'
+    - V(null) where there is no manifest.
+  returned: with O(verify)
+  type: dict
+  sample:
+    release: 1.2.0
+    how: quick
+    files: 2400
+    read: 0
+    differ: 0
+    paths: []
+journal:
+  description:
+    - Lines of the journal, oldest first, each with C(at), C(event), C(release) and mostly C(rollout_id).
+  returned: with O(journal_days)
+  type: list
+  elements: dict
 would_prune:
   description:
     - Releases that pruning would remove.

@@ -25,7 +25,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _source as
 from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import whoami
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import default_state_dir
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable, plain
-from ansible_collections.seamless.rollout.plugins.plugin_utils._reader import Reader
+from ansible_collections.seamless.rollout.plugins.plugin_utils._reader import FORMATS, Reader
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import read_settings
 
 if t.TYPE_CHECKING:
@@ -89,7 +89,7 @@ def read_audit_settings(values: t.Mapping[str, t.Any], hosts: t.Sequence[str]) -
     settings = AuditSettings(
         consent=consent,
         slow_url=slow_url,
-        format=reader.choice("audit_format", ("text", "json")),
+        format=reader.choice("audit_format", FORMATS),
         fail_on=reader.choice("audit_fail_on", ("fix", "not_checked", "never")),
         path=reader.text("audit_json", "the path of a file on the controller, such as audit.json"),
         skip=dict(skip),

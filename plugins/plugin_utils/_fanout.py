@@ -27,32 +27,57 @@ MOST_AT_ONCE = 16
 
 
 class Call(t.NamedTuple):
-    """What to run where."""
+    """What to run where, and which operation where it is not that of all calls."""
 
     machine: str
     params: dict[str, t.Any]
+    operation: str = ""
 
 
 def fan_out(action: LightAction, operation: str, calls: t.Sequence[Call], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
     """Return the results of *calls*, in their order. A machine that can't be reached is a failed result."""
-    scopes = [_scope(action, call.machine, task_vars) for call in calls]
-    workers = [_worker(action, call.machine, scope, task_vars) for call, scope in zip(calls, scopes)]
+    return [
+        work.worker.execute(work.operation, work.call.params, {**work.scope, "seamless_unreachable_fails": True}) if result is None else result
+        for work, result in _light(action, operation, calls, task_vars)
+    ]
 
-    def run(worker: LightAction, call: Call, scope: dict[str, t.Any]) -> dict[str, t.Any] | None:
+
+def try_all(action: LightAction, operation: str, calls: t.Sequence[Call], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any] | None]:
+    """As :func:`fan_out`, with None in the place of what only Ansible's own way could do, which takes one machine after another."""
+    return [result for dummy, result in _light(action, operation, calls, task_vars)]
+
+
+class _Work(t.NamedTuple):
+    worker: LightAction
+    call: Call
+    scope: dict[str, t.Any]
+    operation: str
+
+
+def _light(
+    action: LightAction, operation: str, calls: t.Sequence[Call], task_vars: dict[str, t.Any]
+) -> list[tuple[_Work, dict[str, t.Any] | None]]:
+    """Run *calls* by the light transport, as many at once as may be. The first are at work while the next are made ready."""
+    if not calls:
+        return []
+    for call in calls:
+        if not _is_own(action, call.machine, task_vars) and call.machine not in task_vars["hostvars"]:
+            raise AnsibleActionFail(f"balancers: delegate is {call.machine!r}, which is not a host of the inventory.")
+    pipelining = action._templar.template(task_vars.get("ansible_pipelining"))
+
+    def run(work: _Work) -> dict[str, t.Any] | None:
         try:
-            return worker.run_light(operation, call.params, scope, None)
+            return work.worker.run_light(work.operation, work.call.params, work.scope, None)
         except AnsibleConnectionFailure as exc:
             return {"failed": True, "unreachable_host": True, "msg": f"The host can't be reached: {exc}"}
 
+    works, running = [], []
     with concurrent.futures.ThreadPoolExecutor(max_workers=min(len(calls), MOST_AT_ONCE)) as pool:
-        running = [
-            pool.submit(contextvars.copy_context().run, run, worker, call, scope) for worker, call, scope in zip(workers, calls, scopes)
-        ]
-    results = [future.result() for future in running]
-    for number, result in enumerate(results):
-        if result is None:
-            results[number] = workers[number].execute(operation, calls[number].params, {**scopes[number], "seamless_unreachable_fails": True})
-    return [result for result in results if result is not None]
+        for call in calls:
+            scope = _scope(action, call.machine, task_vars)
+            works.append(_Work(_worker(action, call.machine, scope, task_vars, pipelining), call, scope, call.operation or operation))
+            running.append(pool.submit(contextvars.copy_context().run, run, works[-1]))
+    return [(work, future.result()) for work, future in zip(works, running)]
 
 
 def _is_own(action: LightAction, machine: str, task_vars: dict[str, t.Any]) -> bool:
@@ -64,15 +89,12 @@ def _scope(action: LightAction, machine: str, task_vars: dict[str, t.Any]) -> di
     """Return the variables as a task that is delegated to *machine* has them."""
     if _is_own(action, machine, task_vars):
         return task_vars
-    hostvars = task_vars["hostvars"]
-    if machine not in hostvars:
-        raise AnsibleActionFail(f"balancers: delegate is {machine!r}, which is not a host of the inventory.")
-    variables = hostvars[machine]
+    variables = task_vars["hostvars"][machine]
     delegated = {name: variables[name] for name in variables if name.startswith("ansible_")}
     return {**task_vars, "ansible_delegated_vars": {machine: {**delegated, "inventory_hostname": machine}}}
 
 
-def _worker(action: LightAction, machine: str, scope: dict[str, t.Any], task_vars: dict[str, t.Any]) -> LightAction:
+def _worker(action: LightAction, machine: str, scope: dict[str, t.Any], task_vars: dict[str, t.Any], pipelining: t.Any) -> LightAction:
     """Return a copy of *action* that works on *machine*, by a connection such as TaskExecutor makes for ``delegate_to``."""
     if _is_own(action, machine, task_vars):
         return action
@@ -98,7 +120,6 @@ def _worker(action: LightAction, machine: str, scope: dict[str, t.Any], task_var
     if become is not None and action._play_context.become_pass:
         keys["become_pass"] = action._play_context.become_pass
     worker._connection.set_become_plugin(become)
-    pipelining = action._templar.template(task_vars.get("ansible_pipelining"))
     for kind, plugin in (("connection", worker._connection), ("shell", worker._connection._shell), ("become", become)):
         if plugin is not None:
             _configure(kind, plugin, variables, keys, pipelining)

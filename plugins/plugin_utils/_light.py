@@ -33,6 +33,9 @@ _NEEDS_CODE = "SEAMLESS-NEEDS-CODE"
 _CACHE = ".cache/seamless-rollout"
 _PACKAGE = "ansible_collections/seamless/rollout/plugins/module_utils"
 
+# For looks, which change nothing and need no particular Python: to have Ansible find one on each host takes longer than all the rest.
+ANY_PYTHON = "$(command -v python3 || echo /usr/bin/python3)"
+
 _RUNNER = f"""\
 import os, sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))

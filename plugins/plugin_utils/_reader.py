@@ -42,6 +42,9 @@ DEFAULTS: dict[str, t.Any] = {
     "health_interval": 0.5,
     "health_rise": 2,
     "healthy_deadline": 60,
+    "history_days": 90,
+    "history_format": "text",
+    "history_limit": 20,
     "hooks": {},
     "hosts": "app",
     "keep_releases": 5,
@@ -58,6 +61,7 @@ DEFAULTS: dict[str, t.Any] = {
     "min_free": "5%",
     "min_healthy_seconds": 0,
     "migrations": {},
+    "notify": [],
     "on_drain_timeout": "fail",
     "on_failure": "rollback",
     "once_after": [],
@@ -77,6 +81,9 @@ DEFAULTS: dict[str, t.Any] = {
     "services": [],
     "source": None,
     "state_dir": None,
+    "status_fail_on": "never",
+    "status_format": "text",
+    "status_verify": "quick",
     "tiers": [],
     "to": None,
     "undo_max_parallel": None,
@@ -89,6 +96,8 @@ DEFAULTS: dict[str, t.Any] = {
     "zone_min_available": None,
     "zones": [],
 }
+
+FORMATS = ("text", "json")
 
 KNOWN = frozenset(f"rollout_{name}" for name in DEFAULTS)
 

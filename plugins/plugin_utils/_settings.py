@@ -19,12 +19,12 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer import 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import find_driver, missing
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release.lock import POLICIES
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _queries
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _notify, _queries
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import Amount
 from ansible_collections.seamless.rollout.plugins.plugin_utils._blockers import blocker_problems
 from ansible_collections.seamless.rollout.plugins.plugin_utils._migrations import ROLE as MIGRATION_ROLE
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import PER_ZONE
-from ansible_collections.seamless.rollout.plugins.plugin_utils._reader import DEFAULTS, Reader, amount_problem, unknown_names
+from ansible_collections.seamless.rollout.plugins.plugin_utils._reader import DEFAULTS, FORMATS, Reader, amount_problem, unknown_names
 from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import Analysis, read_analysis
 from ansible_collections.seamless.rollout.plugins.plugin_utils._windows import window_problems
 
@@ -32,7 +32,6 @@ ON_FAILURE = ("stop", "pause", "continue", "rollback")
 PACES = ("batch", "window")
 LOCK_POLICIES = POLICIES
 RECOVERIES = ("restore", "finish")
-PLAN_FORMATS = ("text", "json")
 HOOK_POINTS = ("before_drain", "after_drain", "before_switch", "after_switch", "validate", "before_enable", "after_enable")
 # What a balancer may have in rollout_balancers. The rest of a call comes from the rollout itself.
 BALANCER_KEYS = ("hosts", "member", "sticky", "persist_state", *(key for key in options.SPEC if key != "owner"))
@@ -146,6 +145,7 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
     _check_hooks(reader)
     _check_balancers(reader)
     _check_bake_health(reader)
+    reader.errors += _notify.problems(reader.get("notify"))
     reader.errors += window_problems(reader.get("windows")) + blocker_problems(reader.get("blockers"))
     # A release of the user's own tasks has no directory that its migrations could be in.
     database = [MIGRATION_ROLE] if reader.get("migrations") and mode in ("release", "promote") else []
@@ -189,7 +189,7 @@ def read_settings(values: t.Mapping[str, t.Any], mode: str) -> Settings:
         windows=reader.get("windows"),
         blockers=reader.get("blockers"),
         override=reader.text("override", "the reason, for example \"INC-42: the fix for the outage\""),
-        plan_format=reader.choice("plan_format", PLAN_FORMATS),
+        plan_format=reader.choice("plan_format", FORMATS),
     )
     if reader.errors:
         raise SeamlessError("\n".join(reader.errors))

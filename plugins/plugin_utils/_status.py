@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+import platform
 import time
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _drift as drift
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ACTIVE_STATES, NUMBERS, Ledger
 from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import find_member
@@ -23,43 +25,100 @@ def fleet_status(
     hosts: t.Mapping[str, t.Mapping[str, t.Any]],
     balancers: t.Sequence[t.Mapping[str, t.Any]],
     addresses: t.Mapping[str, str | None],
+    schema: t.Mapping[str, t.Any] | None = None,
 ) -> dict[str, t.Any]:
-    """Return the status as data: one entry a host, and the last rollout that this controller made."""
-    rows = {}
-    for host, survey in hosts.items():
-        if survey.get("failed") or survey.get("unreachable") or not survey:
-            rows[host] = {"reachable": False, "problem": survey.get("msg", "no answer")}
-            continue
-        records = {record["id"]: record.get("state") for record in survey.get("releases") or [] if record.get("id")}
-        current = current_release(survey)
-        running = sorted({str(service["release"]) for service in survey.get("services") or [] if service.get("release")})
-        rows[host] = {
-            "reachable": True,
-            "current": current,
-            "state": records.get(current or "", survey["current"]["kind"]),
-            "running": running,
-            "served": survey.get("served_version"),
-            "preview": survey.get("preview"),
-            "healthy": survey.get("healthy"),
-            "last_good": survey.get("last_good"),
-            "releases": records,
-            "lock": survey.get("lock"),
-            "stale": [service["name"] for service in survey.get("services") or [] if service.get("stale")],
-            "balancers": _standing(host, balancers, addresses.get(host)),
-        }
-    return {"hosts": rows, "balancer_problems": _problems(balancers), "last_rollout": _last(state_dir)}
+    """Return the status as data: the verdict, what was found, one entry a host, and the last rollout that this controller made."""
+    ledger = Ledger.existing(state_dir)
+    known = _known(ledger)
+    rows = {host: _row(host, survey, balancers, addresses.get(host), known) for host, survey in hosts.items()}
+    status = {"hosts": rows, "balancer_problems": _problems(balancers), "last_rollout": _last(ledger), "schema": dict(schema) if schema else None}
+    found = drift.find(status)
+    return {"verdict": drift.verdict(found), "findings": found, **status}
 
 
-def _standing(host: str, balancers: t.Sequence[t.Mapping[str, t.Any]], address: str | None) -> dict[str, str]:
+class _Known(t.NamedTuple):
+    """What the ledger says of rollouts: which have no living process, and on which hosts one that lives works."""
+
+    dead: t.Collection[str]
+    ended: t.Collection[str]
+    slots: t.Mapping[str, t.Mapping[str, str]]
+
+
+def _known(ledger: Ledger | None) -> _Known:
+    if ledger is None:
+        return _Known((), (), {})
+    unfinished = ledger.unfinished()
+    slots = {
+        host: {"rollout": row["id"], "state": entry["state"]}
+        for row in unfinished if row["alive"]
+        for host, entry in ledger.hosts(row["id"]).items() if entry["state"] in ("in_flight", "rolling_back")
+    }
+    dead = [row["id"] for row in unfinished if not row["alive"] and row["state"] != "paused" and row["controller"] == platform.node()]
+    return _Known(dead, [row["id"] for row in ledger.rollouts(limit=1000) if row["finished_at"]], slots)
+
+
+def _row(
+    host: str, survey: t.Mapping[str, t.Any], balancers: t.Sequence[t.Mapping[str, t.Any]], address: str | None, known: _Known
+) -> dict[str, t.Any]:
+    if survey.get("failed") or survey.get("unreachable") or not survey:
+        return {"reachable": False, "problem": survey.get("msg", "no answer")}
+    records = {record["id"]: record.get("state") for record in survey.get("releases") or [] if record.get("id")}
+    current = current_release(survey)
+    services = survey.get("services") or []
+    lock = _lock(survey.get("lock"), known)
+    return {
+        "reachable": True,
+        "current": current,
+        "link": survey["current"]["kind"],
+        "state": records.get(current or "", survey["current"]["kind"]),
+        "running": sorted({str(service["release"]) for service in services if service.get("release")}),
+        "served": survey.get("served_version"),
+        "preview": survey.get("preview"),
+        "healthy": survey.get("healthy"),
+        "unhealthy": "; ".join(str(probe.get("detail")) for probe in survey.get("health") or [] if not probe.get("ok")),
+        "last_good": survey.get("last_good"),
+        "releases": records,
+        "services": [
+            {
+                "name": service["name"], "active": bool(service.get("active", True)), "stale": bool(service.get("stale")),
+                "releases": service.get("releases") or [service["release"]] if service.get("release") else [],
+            }
+            for service in services
+        ],
+        "stale": [service["name"] for service in services if service.get("stale")],
+        "verified": survey.get("verified"),
+        "lock": lock,
+        "slot": known.slots.get(host),
+        "busy": bool(lock and not lock["dead"]) or host in known.slots,
+        "balancers": _standing(host, balancers, address),
+    }
+
+
+def _lock(lock: t.Mapping[str, t.Any] | None, known: _Known) -> dict[str, t.Any] | None:
+    """Return who holds the lock, since when, how long ago there was a sign of life (seconds), and whether it is known to be dead."""
+    if not lock:
+        return None
+    dead = bool(lock.get("expired")) or lock.get("id") in known.dead or lock.get("id") in known.ended
+    told = {key: lock.get(key) for key in ("id", "owner", "reason", "release", "at", "idle", "ttl")}
+    return {**told, "owner": told["owner"] or "unknown", "dead": dead}
+
+
+def _standing(host: str, balancers: t.Sequence[t.Mapping[str, t.Any]], address: str | None) -> dict[str, dict[str, t.Any]]:
     found = {}
     for answer in balancers:
         machine = str((answer.get("item") or {}).get("delegate"))
         for pool, member in find_member(answer, host, address):
-            by = f" by {member['drained_by']}" if member.get("drained_by") and not member.get("ramping") else ""
-            before = member.get("weight_before")
-            weight = f", weight {member['weight']} instead of {before}" if before and before != member["weight"] and member["admin"] == "ready" else ""
-            found[f"{machine}/{pool['backend']}"] = f"{member['health']}, {member['admin']}{by}{weight}"
+            known = {key: member.get(key) for key in ("health", "admin", "sessions", "queued", "weight", "weight_before", "drained_by")}
+            found[f"{machine}/{pool['backend']}"] = {**known, "ramping": bool(member.get("ramping")), "operator": bool(member.get("operator"))}
     return found
+
+
+def _standing_text(standing: t.Mapping[str, t.Any]) -> str:
+    by = f" by {standing['drained_by']}" if standing["drained_by"] and not standing["ramping"] else ""
+    before = standing["weight_before"]
+    weight = f", weight {standing['weight']} instead of {before}" if before and before != standing["weight"] and standing["admin"] == "ready" else ""
+    sessions = "" if standing["sessions"] is None else f", {standing['sessions']} sessions"
+    return f"{standing['health']}, {standing['admin']}{by}{sessions}{weight}"
 
 
 def _problems(balancers: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, str]:
@@ -70,8 +129,7 @@ def _problems(balancers: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, str]:
     }
 
 
-def _last(state_dir: str) -> dict[str, t.Any] | None:
-    ledger = Ledger.existing(state_dir)
+def _last(ledger: Ledger | None) -> dict[str, t.Any] | None:
     newest = ledger.rollouts(limit=1) if ledger else []
     if ledger is None or not newest:
         return None
@@ -112,15 +170,12 @@ def watch(state_dir: str, say: t.Callable[[str], None], sleep: t.Callable[[float
 
 
 def status_text(app: str, status: t.Mapping[str, t.Any]) -> str:
-    """Return the status as a table."""
+    """Return the status as a table, with one line before it that says how things are."""
     rows = [["host", "current", "state", "running", "served", "health", "in rotation", ""]]
     for host, row in status["hosts"].items():
         if not row["reachable"]:
             rows.append([host, "?", "unreachable", "?", "?", "?", "?", str(row["problem"])[:120]])
             continue
-        notes = [f"stale: {', '.join(row['stale'])}"] if row["stale"] else []
-        notes += [f"locked by {row['lock'].get('owner')}"] if row["lock"] else []
-        notes += [f"preview {row['preview']}"] if row["preview"] else []
         rows.append(
             [
                 host,
@@ -129,12 +184,24 @@ def status_text(app: str, status: t.Mapping[str, t.Any]) -> str:
                 ", ".join(row["running"]) or "-",
                 str(row["served"] or "-"),
                 {True: "healthy", False: "not healthy", None: "-"}[row["healthy"]],
-                "; ".join(f"{where}: {how}" for where, how in row["balancers"].items()) or "-",
-                ", ".join(notes),
+                "; ".join(f"{where}: {_standing_text(how)}" for where, how in row["balancers"].items()) or "-",
+                ", ".join(_notes(row)),
             ]
         )
-    lines = [f"Status of {app}", *table(rows)]
+    lines = [drift.headline(app, status, status["findings"]), f"Status of {app}", *table(rows)]
     lines += [f"  balancer {machine}: {problem}" for machine, problem in status["balancer_problems"].items()]
+    if status["findings"]:
+        lines += ["", "What is not as it should be:"]
+        lines += table([[one["severity"], one["code"], drift.worded(one).replace("\n", " ")[:300]] for one in status["findings"]])
     if status["last_rollout"]:
         lines += ["", "Last rollout from this controller:", result_text(status["last_rollout"])]
     return "\n".join(lines)
+
+
+def _notes(row: t.Mapping[str, t.Any]) -> list[str]:
+    notes = [f"stale: {', '.join(row['stale'])}"] if row["stale"] else []
+    if row["lock"]:
+        idle = row["lock"]["idle"]
+        notes.append(f"locked by {row['lock']['owner']}" + (f", {idle:.0f} s ago" if idle is not None and idle >= 1 else ""))
+    notes += [row["slot"]["state"].replace("_", " ")] if row["slot"] else []
+    return notes + ([f"preview {row['preview']}"] if row["preview"] else [])

@@ -308,11 +308,15 @@ class Fleet:
         rows = [line.split(",") for line in self.runtime(host, "show stat").splitlines() if line.startswith(f"{self.backend},")]
         return {row[1]: row[17] for row in rows if row[1] not in ("FRONTEND", "BACKEND")}
 
-    def down(self) -> None:
-        remove(self.prefix)
+    def close_connections(self) -> None:
+        """Close the connections that Ansible keeps open between commands."""
         if os.path.isdir(os.path.join(self.directory, "cp")):
             for socket_name in os.listdir(os.path.join(self.directory, "cp")):
                 run("ssh", "-o", f"ControlPath={os.path.join(self.directory, 'cp', socket_name)}", "-O", "exit", "none", check=False)
+
+    def down(self) -> None:
+        remove(self.prefix)
+        self.close_connections()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 

@@ -115,7 +115,7 @@ def test_the_first_screen_rolls_a_site_out(reader: Reader) -> None:
 
 
 def test_plan_rollout_rollback_status(reader: Reader) -> None:
-    plan, again, back, status = reader.block("seamless.rollout.plan").splitlines()
+    plan, again, back, status, history = reader.block("seamless.rollout.plan").splitlines()
     assert "nothing to do" in reader.run(plan)
     assert "nothing to do" in reader.run(again)
     command, dummy, release = plan.partition(" -e rollout_release=")
@@ -125,6 +125,7 @@ def test_plan_rollout_rollback_status(reader: Reader) -> None:
     reader.run(back)
     assert reader.releases() == {"1.1.0"} and reader.site.all_up()
     assert "web2" in reader.run(status)
+    assert "1.2.0 -> 1.1.0" in reader.run(history)
 
 
 def test_a_canary_a_watch_and_a_budget(reader: Reader) -> None:

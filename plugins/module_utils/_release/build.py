@@ -218,7 +218,10 @@ class Builder:
         os.rename(self.place, self.store.release_path(record["id"]))
         _files.sync_directory(self.store.releases)
         self.store.save({**record, "state": "ready"})
-        self.store.note("staged", release=record["id"], digest=record["digest"], sequence=record["sequence"], rollout_id=record["rollout_id"])
+        self.store.note(
+            "staged", release=record["id"], digest=record["digest"], sequence=record["sequence"], rollout_id=record["rollout_id"],
+            revision=record.get("revision"),
+        )
 
     def discard(self) -> None:
         if os.path.isdir(self.place):

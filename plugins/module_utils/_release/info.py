@@ -24,7 +24,12 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "migrations_directory": {"type": "str"},
     "migrations_of": {"type": "str"},
     "running": {"type": "bool", "default": False},
+    "verify": {"type": "str", "choices": ["none", "quick", "full"], "default": "none"},
+    "journal_days": {"type": "float", "default": 0},
 }
+
+# What of a host's journal tells of rollouts.
+JOURNALED = ("staged", "switching", "switched", "failed", "good")
 
 # Stands in a health probe for the release that the host runs, where the reader can't know which that is.
 CURRENT = "@current@"
@@ -87,11 +92,24 @@ def survey(store: Store, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         from ansible_collections.seamless.rollout.plugins.module_utils._release import running
 
         result["running"] = running.look(store, current, result["services"], params["services"])
+    if params.get("verify", "none") != "none":
+        from ansible_collections.seamless.rollout.plugins.module_utils._release import verify
+
+        result["verified"] = verify.compare(store, current.release, params["verify"]) if current.kind == "link" and current.release in managed else None
+    if params.get("journal_days"):
+        result["journal"] = _journal(store, time.time() - 86400 * float(params["journal_days"]))
     if params.get("keep_releases"):
         from ansible_collections.seamless.rollout.plugins.module_utils._release import prune
 
         result["would_prune"] = prune.choose(store, int(params["keep_releases"]), protect=[], coming=params.get("coming") or None).prune
     return result
+
+
+def _journal(store: Store, since: float) -> list[dict[str, t.Any]]:
+    """Return what the journal says of rollouts after *since* (seconds since 1970), oldest first, the newest thousand lines at most."""
+    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
+    entries = [entry for entry in store.journal() if entry.get("event") in JOURNALED and str(entry.get("at")) >= start]
+    return [{key: value for key, value in entry.items() if key not in ("boot", "monotonic")} for entry in entries[-1000:]]
 
 
 def _disk(path: str) -> dict[str, int]:

@@ -65,7 +65,10 @@ def check_link(store: Store, link: str, standing: Link, adopt_directory: bool) -
 def move_link(store: Store, link: str, release: str, standing: Link, params: t.Mapping[str, t.Any]) -> str | None:
     """Switch the link, with the intent in the journal before and the deed after. Returns the id of an adopted directory."""
     links.sweep(store)
-    store.note("switching", link=link, release=release, previous=standing.release, rollout_id=params["rollout_id"], reason=params["reason"])
+    held = lock.read(store) or {}
+    # Another controller, which has not this one's ledger, can say then who it was.
+    who = {"by": held.get("owner"), "why": held.get("reason")} if params["rollout_id"] and held.get("id") == params["rollout_id"] else {}
+    store.note("switching", link=link, release=release, previous=standing.release, rollout_id=params["rollout_id"], reason=params["reason"], **who)
     adopted = None
     if standing.kind == "directory":
         adopted = f"adopted-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}"

@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import typing as t
 
 import pytest
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
-from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
 from ansible_collections.seamless.rollout.plugins.plugin_utils._status import fleet_status, status_text
+from ansible_collections.seamless.rollout.plugins.plugin_utils._status_reader import read_status_settings
 
 ADDRESSES = {"web1": "192.0.2.1", "web2": "192.0.2.2"}
 
@@ -110,3 +114,101 @@ def test_a_rollout_whose_process_is_gone_is_called_interrupted(tmp_path: t.Any, 
     text = status_text("shop", status)
     assert status["last_rollout"] is not None and status["last_rollout"]["state"] == "interrupted"
     assert "Last rollout from this controller:" in text and "run the same command again to finish" in " ".join(text.split())
+
+
+def service(**changes: t.Any) -> dict[str, t.Any]:
+    return {"name": "shop", "release": "2.0", "releases": ["2.0"], "active": True, "stale": False, **changes}
+
+
+def member(**changes: t.Any) -> dict[str, t.Any]:
+    whole = {"name": "web1", "address": ADDRESSES["web1"], "port": 80, "health": "up", "admin": "ready", "drained_by": None, "operator": False, "sessions": 3}
+    return {"item": {"delegate": "lb1"}, "pools": [{"backend": "shop", "members": [{**whole, **changes}]}]}
+
+
+def codes(status: dict[str, t.Any]) -> list[str]:
+    return [one["code"] for one in status["findings"]]
+
+
+def test_a_site_as_it_should_be_is_ok_in_one_line(tmp_path: t.Any, survey: t.Any) -> None:
+    status, text = look(tmp_path, {"web1": survey()}, member())
+    assert status["verdict"] == "ok" and codes(status) == [] and text.splitlines()[0] == "OK - shop 2.0 on 1 host"
+    assert status["hosts"]["web1"]["balancers"]["lb1/shop"]["sessions"] == 3 and "lb1/shop: up, ready, 3 sessions" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "balancer", "code", "verdict"),
+    [
+        ({"services": [service(release="1.0", releases=["1.0"], stale=True)]}, {}, "stale_process", "critical"),
+        ({"services": [service(active=False)]}, {}, "service_down", "critical"),
+        ({"healthy": False, "health": [{"ok": False, "detail": "answered 500"}]}, {}, "not_healthy", "critical"),
+        ({"verified": {"release": "2.0", "differ": 7, "paths": ["a", "b"]}}, {}, "bytes_differ", "critical"),
+        ({"current": {"kind": "dangling", "release": "2.0", "path": "/x"}}, {}, "no_release", "critical"),
+        ({}, {"admin": "maint", "operator": True}, "drained_unknown", "warning"),
+        ({}, {"admin": "drain", "drained_by": "shop"}, "drain_left", "critical"),
+        ({"lock": {"id": "r", "owner": "ann@desk", "idle": 9000.0, "expired": True}}, {}, "dead_lock", "warning"),
+    ],
+)
+def test_each_thing_that_is_not_as_it_should_be_has_its_code(
+    tmp_path: t.Any, survey: t.Any, changes: dict[str, t.Any], balancer: dict[str, t.Any], code: str, verdict: str
+) -> None:
+    status, text = look(tmp_path, {"web1": survey(**changes)}, member(**balancer))
+    assert codes(status) == [code] and status["verdict"] == verdict and status["findings"][0]["host"] == "web1"
+    assert text.startswith(f"{verdict.upper()} - shop 2.0 on 1 host - web1: ")
+
+
+def test_what_a_rollout_does_right_now_is_no_drift(tmp_path: t.Any, survey: t.Any) -> None:
+    alive = {"id": "r", "owner": "ann@desk", "idle": 2.0, "expired": False}
+    busy = survey(lock=alive, services=[service(release="1.0", releases=["1.0"], stale=True)], healthy=False)
+    old = survey(current={"kind": "link", "release": "1.0", "path": "/x"})
+    status, text = look(tmp_path, {"web1": busy, "web2": old}, member(admin="drain", drained_by="shop"))
+    assert codes(status) == [] and text.splitlines()[0] == "OK - shop 1.0, 2.0 on 2 hosts, a rollout works on 1 of them"
+    assert "locked by ann@desk, 2 s ago" in text
+
+
+def test_hosts_that_run_different_releases_are_found_when_nobody_works_on_them(tmp_path: t.Any, survey: t.Any) -> None:
+    old = survey(current={"kind": "link", "release": "1.0", "path": "/x"})
+    status, dummy = look(tmp_path, {"web1": survey(), "web2": old, "web3": survey()})
+    assert codes(status) == ["mixed_releases"] and "not all hosts run 2.0: 1.0 on web2" in status["findings"][0]["text"]
+
+
+def test_a_rollout_that_died_is_critical_and_its_lock_is_dead(tmp_path: t.Any, survey: t.Any) -> None:
+    ledger = Ledger(str(tmp_path))
+    rollout = {"app": "shop", "release": "3.0", "mode": "release", "state": "planned", "reason": "", "owner": "o", "controller": platform.node()}
+    ledger.begin({"id": "r", **rollout, "pid": 1, "process_start": "long ago", "started_at": 1.0})
+    held = survey(lock={"id": "r", "owner": "ann@desk", "idle": 2.0, "expired": False})
+    assert codes(fleet_status(str(tmp_path), {"web1": held}, [], ADDRESSES)) == ["rollout_interrupted", "dead_lock"]
+
+
+def test_a_rollout_under_way_names_the_hosts_it_works_on(tmp_path: t.Any, survey: t.Any) -> None:
+    ledger = Ledger(str(tmp_path))
+    rollout = {"app": "shop", "release": "3.0", "mode": "release", "state": "planned", "reason": "", "owner": "o", "controller": platform.node()}
+    ledger.begin({"id": "r", **rollout, "pid": os.getpid(), "process_start": process_start(os.getpid()), "started_at": 1.0})
+    hosts = {name: {"from": "2.0", "target": "3.0", "state": "pending", "detail": ""} for name in ("web1", "web2")}
+    ledger.save_plan("r", {"release": "3.0", "hosts": hosts})
+    ledger.update_host("r", "web1", state="in_flight")
+    status = fleet_status(str(tmp_path), {"web1": survey(), "web2": survey()}, [], ADDRESSES)
+    assert status["hosts"]["web1"]["slot"] == {"rollout": "r", "state": "in_flight"} and status["hosts"]["web2"]["slot"] is None
+    assert row_of(status_text("shop", status), "web1").endswith("in flight")
+
+
+def test_a_migration_that_stopped_and_a_database_that_can_not_be_read_are_found(tmp_path: t.Any, survey: t.Any) -> None:
+    stopped = {"problem": "", "migrations": [{"name": "m1", "state": "backfilling", "last_error": "disk full"}, {"name": "m2", "state": "done"}]}
+    found = fleet_status(str(tmp_path), {"web1": survey()}, [], ADDRESSES, stopped)["findings"]
+    assert [(one["code"], one["text"]) for one in found] == [("schema_stopped", "migration m1 (backfilling) was stopped by: disk full")]
+    assert codes(fleet_status(str(tmp_path), {"web1": survey()}, [], ADDRESSES, {"problem": "no driver"})) == ["schema_unread"]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"rollout_app": "shop", "rollout_status_format": "jsn"}, "rollout_status_format is 'jsn': use one of text, json (nearest: json)."),
+        ({"rollout_app": "shop", "rollout_status_fail_on": "error"}, "rollout_status_fail_on is 'error': use one of never, critical, warning"),
+        ({"rollout_app": "shop", "rollout_status_verify": "all"}, "rollout_status_verify is 'all': use one of none, quick, full"),
+        ({"rollout_app": "shop", "rollout_status_strict": True}, "rollout_status_strict is not a variable of seamless.rollout."),
+        ({}, "rollout_app is not set"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_anything_is_read(values: dict[str, t.Any], said: str) -> None:
+    with pytest.raises(SeamlessError) as refused:
+        read_status_settings(values, values.get)
+    assert said in str(refused.value)

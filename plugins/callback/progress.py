@@ -122,7 +122,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         self.model.listeners.append(self._follow)
 
     def _say(self, happening: Happening) -> None:
-        line = self._lines.line(happening) if self._compact or happening["event"] != "phase" else ""
+        line = self._lines.line(happening) if self._compact or happening["event"] not in ("phase", "failure") else ""
         if line and not self.feed.dry:
             self._said = happening["at"]
             self._display.display(line)

@@ -14,7 +14,7 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_ledger import Follower
 from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_model import Failure, Model
 from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_steps import Step, step_of
-from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_text import whole_message
+from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_text import reason_of, whole_message
 
 _PREFIX = "seamless.rollout."
 # What a rollout is made of, and no other playbook of ours.
@@ -84,7 +84,15 @@ class Feed:
         if action == _ROLLS[0]:
             self._planned(of(result, "result"))
         elif action in _RECORDS:
-            self.look(force=action == _RECORDS[1] and task.args.get("step") == "finish")
+            self._recorded(task)
+
+    def _recorded(self, task: t.Any) -> bool:
+        """Read what a task of ours has recorded; return whether that was the end of the rollout."""
+        finished = str(task.action) == _RECORDS[1] and task.args.get("step") == "finish"
+        self.look(force=True)
+        if finished:
+            self.model.over(self.clock())
+        return finished
 
     def _planned(self, result: t.Mapping[str, t.Any]) -> None:
         facts = (result.get("ansible_facts") or {}).get("seamless_rollout")
@@ -104,19 +112,20 @@ class Feed:
         host, task, values = str(of(result, "host").name), of(result, "task"), of(result, "result")
         step = self._step(host, task)
         failure = None
-        if (host, task._uuid) not in self._items:
-            failure = Failure(host, str(task.name or result.task_name), whole_message(values), ignored)
+        # The end of a rollout that did not succeed is told by the report before it, and is no failure of the host that the task ran for.
+        told = str(task.action) in _RECORDS and self._recorded(task) and bool(self.model.state)
+        if not told and (host, task._uuid) not in self._items:
+            failure = Failure(host, str(task.name or result.task_name), whole_message(values), reason_of(values), ignored)
             self.model.fail(failure, status, step, self.clock())
-        self.model.end(host, step, "ok" if ignored else status, self.clock())
-        if str(task.action) in _RECORDS:
-            self.look(force=True)
+        self.model.end(host, step, "ok" if ignored or told else status, self.clock())
         return failure
 
     def bad_item(self, result: t.Any, label: str) -> Failure:
         host, task = str(of(result, "host").name), of(result, "task")
         self._items.add((host, task._uuid))
         name = f"{task.name or result.task_name} ({label})"
-        failure = Failure(host, name, whole_message(of(result, "result")), bool(task.ignore_errors is True))
+        values = of(result, "result")
+        failure = Failure(host, name, whole_message(values), reason_of(values), bool(task.ignore_errors is True))
         self.model.fail(failure, "failed", self._step(host, task), self.clock())
         return failure
 

@@ -71,6 +71,7 @@ class View(t.NamedTuple):
     left: float | None
     lines: list[Line]
     more: int
+    waiting: int
     traffic: list[Traffic]
     backfills: dict[str, str]
     failed: list[str]
@@ -78,9 +79,12 @@ class View(t.NamedTuple):
 
 
 class Failure(t.NamedTuple):
+    """All that a task says that failed, and its *reason* alone, which has nothing of what the task wrote."""
+
     host: str
     task: str
     message: str
+    reason: str
     ignored: bool
 
 
@@ -97,10 +101,11 @@ class Model:
         """Begin with another rollout: one ansible-playbook may run several."""
         self.facts: dict[str, t.Any] = {}
         self.hosts.clear()
-        self.phase, self.halted, self.state = "", "", ""
+        self.phase, self._told_phase, self.halted, self.state = "", "", "", ""
         self.begun: float | None = None
         self.first: float | None = None
         self.last: float | None = None
+        self._ending = ""
         self.backfills: dict[str, str] = {}
         self._estimate: Estimate | None = None
         self._counts: dict[str, tuple[float, int]] = {}
@@ -124,7 +129,6 @@ class Model:
         for host in self.hosts.values():
             self._end_step(host)
             host.running = False
-        self.tell("phase", at, phase=name)
 
     def named(self, facts: t.Mapping[str, t.Any], at: float) -> None:
         """Know which rollout it is, before there is a plan."""
@@ -149,13 +153,18 @@ class Model:
 
     def begin(self, name: str, step: Step, at: float) -> None:
         """A task of *step* starts on a host."""
+        if self.phase != self._told_phase:
+            # Not before: a play may have no host.
+            self._told_phase = self.phase
+            self.tell("phase", at, phase=self.phase)
         host = self._host(name)
         host.running = True
         if not step.name:
             return
         if host.step.name != step.name:
             self._end_step(host)
-            host.since, host.status, host.reason = at, "ok", ""
+            host.since, host.status = at, "ok"
+            host.reason = host.reason if step.name == WAIT else ""
             host.step = step
             if step.name != WAIT:
                 self.tell("step_started", at, host=name, step=step.name, words=step.words)
@@ -174,7 +183,7 @@ class Model:
     def fail(self, failure: Failure, status: str, step: Step, at: float) -> None:
         self.failures.append(failure)
         self.tell(
-            "failure", at, host=failure.host, task=failure.task, message=failure.message, status="ignored" if failure.ignored else status, step=step.name
+            "failure", at, host=failure.host, task=failure.task, message=failure.reason, status="ignored" if failure.ignored else status, step=step.name
         )
 
     def _end_step(self, host: Host) -> None:
@@ -189,7 +198,7 @@ class Model:
         """Take one event of the ledger."""
         event, at, detail = str(row["event"]), float(row["at"]), row["detail"]
         if event == "counted":
-            self._count(detail)
+            self._count(at, detail)
         elif row["host"] is None:
             self._order(event, at, detail)
         elif event == "steps":
@@ -200,24 +209,25 @@ class Model:
     def _order(self, event: str, at: float, detail: t.Mapping[str, t.Any]) -> None:
         if event in ("pause", "resume", "promote", "stop", "abort"):
             self.tell("order", at, order=event, message=" ".join(str(detail[key]) for key in ("by", "reason") if detail.get(key)))
-        elif event in ("succeeded", "failed", "aborted", "rolled_back", "rollback_failed", "paused", "refused") and not detail.get("halted"):
-            self.state = event
-            self._over(at)
-        elif detail.get("halted"):
-            self.halted = str(detail["halted"])
-            self.tell("halted", at, message=self.halted)
-            if event not in ("running", "rolling_back"):
-                self.state = event
-                self._over(at)
+            return
+        why = str(detail.get("halted") or "")
+        if why and why != self.halted:
+            self.halted = why
+            self.tell("halted", at, message=why)
+        self._ending = event
 
-    def _over(self, at: float) -> None:
+    def over(self, at: float) -> None:
+        """Take it that nothing more happens in this rollout."""
+        self.state = self._ending
         seconds = None if self.begun is None else round(at - self.begun, 3)
-        self.tell("rollout_ended", at, status=self.state, seconds=seconds, done=len(self._done()), hosts=len(self.to_do))
+        self.tell("rollout_ended", at, status=self.state, seconds=seconds, done=self.done, hosts=len(self.to_do))
 
     def _move(self, host: Host, state: str, at: float, detail: t.Mapping[str, t.Any]) -> None:
         before, host.state = host.state, state
         if state in UNDER_WAY and before != state:
-            host.begun, host.reason, host.steps = at, "", {}
+            host.begun, host.reason = at, ""
+            if state == "rolling_back":
+                host.steps = {}
             self.first = at if self.first is None else self.first
             self.tell("host_started", at, host=host.name, status=state)
         elif state in OVER and before != state:
@@ -228,7 +238,7 @@ class Model:
             out = detail.get("seconds_out")
             self.tell("host_ended", at, host=host.name, status=state, seconds=seconds, seconds_out=out, message=str(detail.get("detail") or ""))
 
-    def _count(self, detail: t.Mapping[str, t.Any]) -> None:
+    def _count(self, at: float, detail: t.Mapping[str, t.Any]) -> None:
         seconds = float(detail.get("seconds") or 0)
         requests: collections.Counter[str] = collections.Counter()
         for host, count in (detail.get("hosts") or {}).items():
@@ -237,6 +247,8 @@ class Model:
             self._errors[release] += int(count.get("errors") or 0)
         if seconds > 0:
             self._counts = {release: (number / seconds, self._errors[release]) for release, number in requests.items()}
+            told = [{"release": name, "rate": round(rate, 3), "errors": errors} for name, (rate, errors) in sorted(self._counts.items())]
+            self.tell("traffic", at, traffic=told)
 
     def _release_of(self, host: str) -> str:
         entry = (self.facts.get("hosts") or {}).get(host) or {}
@@ -271,14 +283,17 @@ class Model:
 
     def view(self, now: float, rows: int) -> View:
         """Return what there is to see, with no more than *rows* hosts."""
-        busy = [host for host in self.hosts.values() if host.running or host.state in UNDER_WAY]
+        busy = [host for host in self.hosts.values() if host.state in UNDER_WAY or host.running and (host.step.name or host.state not in OVER)]
         place = {name: number for number, name in enumerate(self.to_do)}
+        waiting = [host for host in busy if host.step.name == WAIT and not host.reason]
+        busy = [host for host in busy if host not in waiting]
         busy.sort(key=lambda host: (host.step.name == WAIT, host.state not in UNDER_WAY, place.get(host.name, len(place))))
         shown = [self._line(host, now) for host in busy[:rows]]
         release = self.facts.get("release") or ""
         return View(
             title=f"{self.facts.get('app', '')} {release}".strip(), phase=self.phase, done=self.done, total=len(self.to_do),
-            elapsed=now - (self.begun or now), left=self.left(now) if self.planned else None, lines=shown, more=len(busy) - len(shown),
+            elapsed=now - (self.begun or now), left=self.left(now) if self.planned and not self.halted else None,
+            lines=shown, more=len(busy) - len(shown), waiting=len(waiting),
             traffic=[Traffic(name, rate, errors) for name, (rate, errors) in sorted(self._counts.items())], backfills=dict(self.backfills),
             failed=[host.name for host in self.hosts.values() if host.state in BAD], halted=self.halted,
         )
@@ -289,4 +304,5 @@ class Model:
             seconds = (now if host.running else max(host.since, host.ended)) - host.since
             note = host.reason or ("" if host.running or host.step.name == DATABASE else "waits for the others")
             return Line(host.name, host.step.words, max(0.0, seconds), note)
-        return Line(host.name, "waits" if host.reason else "works" if host.running else "is under way", max(0.0, now - (host.begun or now)), host.reason)
+        words = "waits" if host.reason else "begins or ends" if host.state in UNDER_WAY else "works"
+        return Line(host.name, words, max(0.0, now - (host.begun or now)), host.reason)

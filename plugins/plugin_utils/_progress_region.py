@@ -60,8 +60,9 @@ def drawing(view: View, now: float, width: int) -> t.Any:
         for line in view.lines:
             hosts.add_row(f"  {line.host}", line.words, short(line.seconds), line.note)
         parts.append(hosts)
-    if view.more > 0:
-        parts.append(Text(f"  and {view.more} more", style="dim"))
+    rest = [f"{number} {what}" for number, what in ((view.more, "more"), (view.waiting, "wait for a slot")) if number]
+    if rest:
+        parts.append(Text(f"  and {', '.join(rest)}", style="dim"))
     parts += [Text(f"  database: {name} {told}", style="magenta") for name, told in view.backfills.items()]
     if view.traffic:
         parts.append(Text(f"  {traffic_line(view)}", style="red" if any(part.errors for part in view.traffic) else ""))

@@ -39,9 +39,10 @@ class Step(t.NamedTuple):
 
 def step_of(places: t.Iterable[str | None], task: str) -> Step:
     """Return the step of *task* from where it is written and where each file around it is included, the innermost first."""
-    for place in places:
+    for number, place in enumerate(places):
         found = _OURS.search(place or "")
         name = "" if found is None else DATABASE if found[1] == "migration" else STEPS.get(found[2], "")
         if name:
-            return Step(name, task if name in NAMED else "")
+            # In a hook or an update, tasks of ours only say that another one begins.
+            return Step(name, task if name == DATABASE or name in NAMED and number else "")
     return Step("")

@@ -45,10 +45,18 @@ def whole_message(result: t.Mapping[str, t.Any]) -> str:
         text = str(result.get(key) or "").strip("\n")
         if text.strip() and text.strip() not in message:
             lines += [f"{name}:", *(f"  {line}" for line in text.splitlines())]
+    for item in result.get("results") or []:
+        if isinstance(item, dict) and (item.get("failed") or item.get("unreachable")) and not message.startswith(str(item.get("msg"))):
+            lines += whole_message(item).splitlines()
     exception = str(result.get("exception") or "").strip()
     if "Traceback" in exception:
         lines += exception.splitlines()
     return "\n".join(lines) or "it failed without a message"
+
+
+def reason_of(result: t.Mapping[str, t.Any]) -> str:
+    """Return why a task failed, without anything that it wrote."""
+    return str(result.get("censored") or result.get("msg") or result.get("reason") or "it failed without a message")
 
 
 def failure_text(failure: Failure, status: str) -> str:
@@ -66,7 +74,6 @@ class PlainLines:
 
     def __init__(self, model: Model, *, steps: bool = True) -> None:
         self.model, self.steps = model, steps
-        self._last_phase = ""
 
     def line(self, happening: Happening) -> str:
         """Return the line for *happening*, or an empty string."""
@@ -75,8 +82,7 @@ class PlainLines:
         return f"{clock(happening['at'])}  {text}" if text else ""
 
     def _phase(self, told: Happening) -> str:
-        new, self._last_phase = told["phase"] != self._last_phase, told["phase"]
-        return told["phase"] if new else ""
+        return str(told["phase"])
 
     def _step_started(self, told: Happening) -> str:
         return f"{told['host']}: {told['words']}" if self.steps else ""
@@ -113,7 +119,7 @@ def traffic_line(view: View) -> str:
 def heartbeat(view: View, now: float) -> str:
     """Return one line that says that something still goes on, and what."""
     lines = [f"{line.host}: {line.words} for {short(line.seconds)}{f', {line.note}' if line.note else ''}" for line in view.lines[:3]]
-    more = len(view.lines) - 3 + view.more
+    more = max(0, len(view.lines) - 3) + view.more + view.waiting
     if more > 0:
         lines.append(f"{more} more")
     left = left_text(view.left, now) if view.total else ""
@@ -129,6 +135,7 @@ def recap(model: Model, now: float) -> list[str]:
         states: dict[str, int] = {}
         for name in model.to_do:
             state = model.hosts[name].state if name in model.hosts else ""
+            state = "untouched" if state == "pending" else state
             states[state] = states.get(state, 0) + 1
         told = ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in states.items() if state)
         took = f" after {duration(round(now - model.begun))}" if model.begun else ""

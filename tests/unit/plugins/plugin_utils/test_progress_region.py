@@ -34,9 +34,9 @@ def test_the_view_shows_all_there_is() -> None:
     assert re.match(r"shop 2\.0 [━╸╺]+ 3/12 hosts  1 min 15 s  about 3 min 20 s left, until \d\d:\d\d$", lines[0])
     assert lines[1:] == [
         "Roll",
-        "  web4  drain                    3.2 s",
-        "  web5  switch, restart, check    12 s",
-        "  web6  waits for its slot       1.0 s  2 of 2 are in use",
+        "  web4  drain                   3.2 s",
+        "  web5  switch, restart, check   12 s",
+        "  web6  waits for its slot      1.0 s  2 of 2 are in use",
         "  and 2 more, 4 wait for a slot",
         "  database: names 43 % (430000 of 1000000 rows)",
         "  1.0: 431 requests/s, 0 errors   2.0: 120 requests/s, 2 errors",

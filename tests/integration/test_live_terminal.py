@@ -15,8 +15,8 @@ import typing as t
 
 import pytest
 from fleet import terminal
+from fleet.fleet import REPO
 
-REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
 PLAYBOOK = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
 BAR = "━"
 WORK = """\
@@ -119,6 +119,7 @@ def test_ctrl_c_ends_in_order_and_gives_the_terminal_back(ground: Ground) -> Non
     assert "SIGINT: no further host starts" in seen.text and "1 done, 2 untouched" in seen.text, seen.text
 
 
+@pytest.mark.full
 def test_with_v_results_are_shown_as_usual_above_the_view(ground: Ground) -> None:
     seen = ground.seen("-v")
     assert seen.code == 0 and BAR not in seen.text and seen.frame("1/3 hosts", "TASK ["), seen.text
@@ -126,7 +127,10 @@ def test_with_v_results_are_shown_as_usual_above_the_view(ground: Ground) -> Non
         assert words in seen.text
 
 
-@pytest.mark.parametrize("how", ["pipe", "NO_COLOR", "plain", "TERM", "no rich"])
+FULL = pytest.mark.full
+
+
+@pytest.mark.parametrize("how", ["pipe", *(pytest.param(how, marks=FULL) for how in ("NO_COLOR", "plain", "TERM")), "no rich"])
 def test_without_a_terminal_for_it_there_are_plain_lines(ground: Ground, how: str) -> None:
     if how == "no rich":
         os.mkdir(os.path.join(ground.directory, "rich"))
@@ -150,12 +154,13 @@ def test_without_a_terminal_for_it_there_are_plain_lines(ground: Ground, how: st
     assert "live: succeeded after" in text and "TASK" not in text
 
 
+@FULL
 def test_a_heartbeat_says_that_something_goes_on(ground: Ground) -> None:
     code, text = ground.piped("-e", "rollout_bake_seconds=5", environment={"SEAMLESS_PROGRESS_HEARTBEAT": "1"})
     assert code == 0 and re.search(r"of 3 hosts done.*; host1: bake for ", text), text
 
 
-@pytest.mark.parametrize("options", [(), ("-v",), ("-vv", "--diff"), ("--check",)])
+@pytest.mark.parametrize("options", [("-v", "--diff"), *(pytest.param(options, marks=FULL) for options in ((), ("-vv",), ("--check",)))])
 def test_other_playbooks_look_as_they_always_did(ground: Ground, options: tuple[str, ...]) -> None:
     texts = []
     for callback in ("ansible.builtin.default", "seamless.rollout.progress"):
@@ -174,19 +179,21 @@ def _after_start(text: str) -> list[str]:
     return lines[next(number for number, line in enumerate(lines) if line.startswith("PLAY [")):]
 
 
+@FULL
 def test_a_plan_alone_has_no_view_and_writes_no_events(ground: Ground) -> None:
     seen = ground.seen("--check", environment={"ANSIBLE_CALLBACKS_ENABLED": "seamless.rollout.events"})
     assert seen.code == 0 and BAR not in "".join(seen.frames) and "plan only, nothing is changed" in seen.text, seen.text
     assert not os.path.exists(os.path.join(ground.directory, "state"))
 
 
-def test_events_lie_beside_the_ledger_and_a_refusal_is_one(ground: Ground) -> None:
+def test_events_lie_beside_the_ledger(ground: Ground) -> None:
     enabled = {"ANSIBLE_CALLBACKS_ENABLED": "seamless.rollout.events"}
     assert ground.piped(environment=enabled)[0] == 0
     path = os.path.join(ground.directory, "state", "live", "events.jsonl")
     with open(path, encoding="utf-8") as lines:
         events = [json.loads(line) for line in lines]
-    assert [event["event"] for event in events if event["event"].startswith(("run", "rollout"))] == ["run_started", "rollout_started", "rollout_ended", "run_ended"]
+    ends = [event["event"] for event in events if event["event"].startswith(("run", "rollout"))]
+    assert ends == ["run_started", "rollout_started", "rollout_ended", "run_ended"]
     order = [event["event"] for event in events if event.get("host") == "host1"]
     assert order == ["host_started", "step_started", "step_ended", "host_ended"]
     assert os.stat(path).st_mode & 0o077 == 0

@@ -89,7 +89,7 @@ from ansible.plugins.callback.default import CallbackModule as Default
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _progress_region as region
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _progress_text as text
 from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_feed import Feed, of, rolls
-from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_model import Failure, Happening, Model
+from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_model import Failure, Happening, Model, View
 from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_ticker import Ticker
 
 C: t.Any = constants
@@ -105,6 +105,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         self.model = Model()
         self.feed = Feed(self.model)
         self._compact = False
+        self._kinds: set[bool] = set()
         self._region: region.Region | None = None
         self._streams: list[tuple[str, region.Above]] = []
         self._ticker: Ticker | None = None
@@ -146,24 +147,34 @@ class CallbackModule(Default):  # type: ignore[misc]
                     above = region.Above(stream, self._region, self.model.hear)
                     self._streams.append((name, above))
                     setattr(sys, name, above)
-        self._ticker = Ticker(float(self.get_option("progress_refresh")) if self._live else 1.0, self._display._lock, self._tick)
+        self._ticker = Ticker(float(self.get_option("progress_refresh")) if self._live else 1.0, self._tick)
         self._ticker.start()
 
     def _tick(self) -> None:
         try:
-            self.feed.look()
-            now = self.feed.clock()
-            if self._region is not None:
-                self._region.show(self.model.view(now, min(int(self.get_option("progress_rows")), self._region.rows)), now)
-            else:
-                every = float(self.get_option("progress_heartbeat"))
-                if every and now - self._said >= every:
-                    self._said = now
-                    self._display.display(text.heartbeat(self.model.view(now, 4), now))
+            with self._display._lock:
+                if self._ticker is None:
+                    return
+                self.feed.look()
+                now, place = self.feed.clock(), self._region
+                view = self.model.view(now, min(int(self.get_option("progress_rows")), place.rows) if place else 4)
+                if place is None:
+                    self._beat(view, now)
+                    return
+            drawn = place.draw(view, now)
+            with self._display._lock:
+                if self._region is place:
+                    place.put(drawn)
         except Exception as exc:
             # The rollout matters, its picture does not.
             self._end()
             self._display.warning(f"The live view ends here: {exc!r}")
+
+    def _beat(self, view: View, now: float) -> None:
+        every = float(self.get_option("progress_heartbeat"))
+        if every and now - self._said >= every:
+            self._said = now
+            self._display.display(text.heartbeat(view, now))
 
     def _end(self) -> None:
         """Give the terminal back as it was."""
@@ -184,6 +195,7 @@ class CallbackModule(Default):  # type: ignore[misc]
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
         ours = rolls(play)
         self._compact = ours and not self._display.verbosity
+        self._kinds.add(ours)
         with self._display._lock:
             self.feed.play(play)
         if not self._compact:
@@ -291,8 +303,9 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         self._end()
-        if self._display.verbosity or not self.model.facts or stats.custom and self.get_option("show_custom_stats"):
+        # The usual recap says more of plays that are no rollout, or where somebody wants to know more.
+        if self._display.verbosity or self._kinds != {True} or stats.custom and self.get_option("show_custom_stats"):
             super().v2_playbook_on_stats(stats)
-        if self.model.facts:
+        if True in self._kinds:
             for line in text.recap(self.model, self.feed.clock()):
                 self._display.display(line, color=C.COLOR_ERROR if line == "Failed:" else None)

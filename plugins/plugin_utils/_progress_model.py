@@ -285,15 +285,15 @@ class Model:
         """Return what there is to see, with no more than *rows* hosts."""
         busy = [host for host in self.hosts.values() if host.state in UNDER_WAY or host.running and (host.step.name or host.state not in OVER)]
         place = {name: number for number, name in enumerate(self.to_do)}
-        waiting = [host for host in busy if host.step.name == WAIT and not host.reason]
-        busy = [host for host in busy if host not in waiting]
+        told = [host for host in busy if host.step.name != WAIT or host.reason]
+        waiting, busy = len(busy) - len(told), told
         busy.sort(key=lambda host: (host.step.name == WAIT, host.state not in UNDER_WAY, place.get(host.name, len(place))))
         shown = [self._line(host, now) for host in busy[:rows]]
         release = self.facts.get("release") or ""
         return View(
             title=f"{self.facts.get('app', '')} {release}".strip(), phase=self.phase, done=self.done, total=len(self.to_do),
             elapsed=now - (self.begun or now), left=self.left(now) if self.planned and not self.halted else None,
-            lines=shown, more=len(busy) - len(shown), waiting=len(waiting),
+            lines=shown, more=len(busy) - len(shown), waiting=waiting,
             traffic=[Traffic(name, rate, errors) for name, (rate, errors) in sorted(self._counts.items())], backfills=dict(self.backfills),
             failed=[host.name for host in self.hosts.values() if host.state in BAD], halted=self.halted,
         )

@@ -97,7 +97,7 @@ class _Raw:
 
 
 class Region:
-    """The last lines of a terminal. Every method takes *lock*, which Ansible holds while it forks: no process inherits a half-drawn state."""
+    """The last lines of a terminal. Whatever writes takes *lock*, which Ansible holds while it forks: no process inherits a half-written state."""
 
     def __init__(self, stream: t.Any, lock: t.Any, **console: t.Any) -> None:
         self.lock = lock
@@ -110,12 +110,17 @@ class Region:
         return max(1, self.console.size.height - AROUND)
 
     def show(self, view: View, now: float) -> None:
+        self.put(self.draw(view, now))
+
+    def draw(self, view: View, now: float) -> _Drawn:
+        """Return *view* as lines for :meth:`put`. This is what takes time, and it needs no lock."""
+        width = self.console.width
+        return _Drawn(self.console.render_lines(drawing(view, now, width), self.console.options.update(width=width - 1), pad=False))
+
+    def put(self, drawn: _Drawn) -> None:
         with self.lock:
             if self.held:
                 return
-            width = self.console.width
-            options = self.console.options.update(width=width - 1)
-            drawn = _Drawn(self.console.render_lines(drawing(view, now, width), options, pad=False))
             if self._live is None:
                 self._live = Live(drawn, console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=True)
                 self._live.start()

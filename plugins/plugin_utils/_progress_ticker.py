@@ -9,14 +9,19 @@
 from __future__ import annotations
 
 import threading
+import time
 import typing as t
+
+# Of a processor, at most. A slow or busy machine sees fewer ticks, not a slower rollout.
+SHARE = 0.01
 
 
 class Ticker:
-    """Calls *tick* every *seconds*, in a thread, with *lock* held: Ansible forks under that lock, so no process is forked in the middle of a tick."""
+    """Calls *tick* every *seconds*, in a thread, until it is stopped. What *tick* does with a lock that others need after a fork, it does under Ansible's own
+    lock, which Ansible holds while it forks."""
 
-    def __init__(self, seconds: float, lock: t.Any, tick: t.Callable[[], None]) -> None:
-        self.seconds, self.lock, self.tick = seconds, lock, tick
+    def __init__(self, seconds: float, tick: t.Callable[[], None]) -> None:
+        self.seconds, self.tick = seconds, tick
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="seamless progress", daemon=True)
 
@@ -24,11 +29,12 @@ class Ticker:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it. Does not wait: whoever calls may hold the lock."""
+        """End it. Does not wait: whoever calls may hold what a tick waits for."""
         self._stop.set()
 
     def _run(self) -> None:
-        while not self._stop.wait(self.seconds):
-            with self.lock:
-                if not self._stop.is_set():
-                    self.tick()
+        cost = 0.0
+        while not self._stop.wait(max(self.seconds, cost / SHARE)):
+            begun = time.thread_time()
+            self.tick()
+            cost = time.thread_time() - begun

@@ -122,10 +122,9 @@ def measure_progress(pairs: int = PAIRS) -> Cost:
 
 def _in_terminal(directory: str, callback: str, extra: t.Mapping[str, t.Any]) -> float:
     """Return the wall time of a rollout whose output nobody reads but a terminal."""
-    environment = {
-        **_environment(directory), "ANSIBLE_STDOUT_CALLBACK": callback, "ANSIBLE_NOCOLOR": "0", "TERM": "xterm-256color", "ANSIBLE_CALLBACKS_ENABLED": "",
-    }
-    environment.pop("NO_COLOR", None)
+    environment = {**_environment(directory), "ANSIBLE_STDOUT_CALLBACK": callback, "ANSIBLE_NOCOLOR": "0", "TERM": "xterm-256color"}
+    for name in ("NO_COLOR", "ANSIBLE_CALLBACKS_ENABLED"):
+        environment.pop(name, None)
     mine, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     begun = time.monotonic()

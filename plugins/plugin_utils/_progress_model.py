@@ -190,6 +190,8 @@ class Model:
         step, host.step = host.step, Step("")
         if not step.name or step.name == WAIT:
             return
+        if step.name == DATABASE:
+            self.backfills.clear()
         ended = max(host.since, host.ended)
         host.steps[step.name] = host.steps.get(step.name, 0.0) + ended - host.since
         self.tell("step_ended", ended, host=host.name, step=step.name, seconds=round(ended - host.since, 3), status=host.status)

@@ -54,6 +54,16 @@ def whole_message(result: t.Mapping[str, t.Any]) -> str:
     return "\n".join(lines) or "it failed without a message"
 
 
+def backfill_text(migration: str, fill: t.Mapping[str, t.Any]) -> str:
+    """Return how far a backfill is, as the view shows it in place; *fill* is as ``migration_info`` tells it."""
+    rows, whole = int(fill["rows"]), int(fill["rows_estimate"] or 0)
+    far = f"{min(100, 100 * rows // whole)} % ({rows} of about {whole} rows)" if whole else f"{rows} rows"
+    rate = f", {fill['rate']:.0f} rows/s" if fill.get("rate") else ""
+    left = f", about {duration(fill['eta'])} left" if fill.get("eta") else ""
+    waits = f", waits for {fill['waits']}" if fill.get("waits") else ""
+    return f"backfill of {migration}: {far}{rate}{left}{waits}"
+
+
 def reason_of(result: t.Mapping[str, t.Any]) -> str:
     """Return why a task failed, without anything that it wrote."""
     return str(result.get("censored") or result.get("msg") or result.get("reason") or "it failed without a message")

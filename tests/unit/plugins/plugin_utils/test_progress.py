@@ -131,6 +131,22 @@ def test_a_backfill_is_told_in_place() -> None:
     told = Told("web1")
     assert told.model.hear("backfill of names: 43 % (43 of 100 rows)") and told.model.hear("backfill of names: 44 % (44 of 100 rows)")
     assert told.model.view(105.0, 5).backfills == {"names": "44 % (44 of 100 rows)"}
+    told.model.begin("web1", Step("database", "Bring it"), 104.0)
+    told.model.play("Roll", 106.0)
+    assert told.model.view(107.0, 5).backfills == {}
+
+
+@pytest.mark.parametrize(
+    ("fill", "wanted"),
+    [
+        ({"rows": 430, "rows_estimate": 1000, "rate": 21.4, "eta": 27, "waits": ""}, "43 % (430 of about 1000 rows), 21 rows/s, about 27 s left"),
+        ({"rows": 1100, "rows_estimate": 1000, "rate": 0, "eta": None, "waits": "replica"}, "100 % (1100 of about 1000 rows), waits for replica"),
+        ({"rows": 12, "rows_estimate": None, "rate": None, "eta": None, "waits": None}, "12 rows"),
+    ],
+)
+def test_a_backfill_says_how_far_it_is_in_words_that_the_view_knows(fill: dict[str, t.Any], wanted: str) -> None:
+    line = text.backfill_text("names", fill)
+    assert line == f"backfill of names: {wanted}" and Told("web1").model.hear(line)
 
 
 def test_the_time_that_is_left_follows_the_hosts_that_are_done() -> None:

@@ -123,6 +123,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.feed.bad_item(result, "an item")
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
+        self.feed.look(force=True)
         now = self.feed.clock()
         bad = any(stats.failures.values()) or any(stats.dark.values())
         self.model.tell("run_ended", now, status="failed" if bad else "ok", seconds=round(now - self._begun, 3))

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import io
+import os
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_model import View
@@ -159,8 +160,12 @@ class Above(io.TextIOBase):
     def __init__(self, stream: t.Any, region: Region, hear: t.Callable[[str], bool]) -> None:
         self.stream, self.region, self.hear = stream, region, hear
         self._partial = ""
+        self._owner = os.getpid()
 
     def write(self, text: str) -> int:
+        if os.getpid() != self._owner:
+            # A process that was forked off has no view, and maybe a lock of it that nobody gives back.
+            return int(self.stream.write(text))
         with self.region.lock:
             whole, newline, self._partial = (self._partial + text).rpartition("\n")
             if newline:
@@ -170,6 +175,9 @@ class Above(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
+        if os.getpid() != self._owner:
+            self.stream.flush()
+            return
         with self.region.lock:
             if self._partial:
                 # A question: its answer is typed behind it.

@@ -27,7 +27,7 @@ REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 HOSTS, FORKS = 1000, 20
 # What does nothing takes as long on the next host: so many say enough.
 SOME = 200
-PAIRS = 3
+PAIRS = 2
 # The tasks that decide; what reads the hosts is work on the hosts.
 PLAN_TASKS = ("Check the variables and name the rollout", "Compute the plan")
 

@@ -186,6 +186,7 @@ def test_a_plan_alone_has_no_view_and_writes_no_events(ground: Ground) -> None:
     assert not os.path.exists(os.path.join(ground.directory, "state"))
 
 
+@FULL
 def test_events_lie_beside_the_ledger(ground: Ground) -> None:
     enabled = {"ANSIBLE_CALLBACKS_ENABLED": "seamless.rollout.events"}
     assert ground.piped(environment=enabled)[0] == 0

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import threading
 import typing as t
@@ -132,3 +133,16 @@ def test_a_question_has_the_terminal_for_itself(terminal: t.Any) -> None:
     assert above.buffer is not None and made.held
     made.show(VIEW, 3.0)
     assert not any("hosts" in line for line in stream.lines)
+
+
+def test_a_process_that_is_forked_off_writes_past_the_view(terminal: t.Any) -> None:
+    stream, made, above = terminal
+    made.show(VIEW, 0.0)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        stream.write = lambda text: os.write(writing, text.encode())
+        made.above = made.show = None
+        os._exit(0 if above.write("from a worker\n") and above.flush() is None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert os.read(reading, 100) == b"from a worker\n" and not any("worker" in line for line in stream.lines)

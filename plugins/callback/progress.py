@@ -104,7 +104,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         super().__init__()
         self.model = Model()
         self.feed = Feed(self.model)
-        self._compact = False
+        self._compact = self._broken = False
         self._kinds: set[bool] = set()
         self._region: region.Region | None = None
         self._streams: list[tuple[str, region.Above]] = []
@@ -192,12 +192,24 @@ class CallbackModule(Default):  # type: ignore[misc]
                 self._region = None
         atexit.unregister(self._end)
 
+    def _feed(self, take: t.Callable[..., t.Any], *args: t.Any, **more: t.Any) -> t.Any:
+        """Have the model take what happened. Should it fail, everything is shown as by the default callback from then on: nothing must be lost."""
+        if self._broken:
+            return None
+        try:
+            with self._display._lock:
+                return take(*args, **more)
+        except Exception as exc:
+            self._broken, self._compact = True, False
+            self._end()
+            self._display.warning(f"The progress of the rollout can't be shown any more: {exc!r}")
+            return None
+
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
         ours = rolls(play)
-        self._compact = ours and not self._display.verbosity
         self._kinds.add(ours)
-        with self._display._lock:
-            self.feed.play(play)
+        self._compact = ours and not self._display.verbosity and not self._broken
+        self._feed(self.feed.play, play)
         if not self._compact:
             super().v2_playbook_on_play_start(play)
             return
@@ -221,16 +233,14 @@ class CallbackModule(Default):  # type: ignore[misc]
             super()._task_start(task, prefix)
 
     def v2_runner_on_start(self, host: t.Any, task: t.Any) -> None:
-        with self._display._lock:
-            self.feed.start(host, task)
+        self._feed(self.feed.start, host, task)
         if not self._compact:
             super().v2_runner_on_start(host, task)
 
     def _settled(self, result: t.Any) -> None:
-        with self._display._lock:
-            if self._region is not None:
-                self._region.release()
-            self.feed.ok(result)
+        if self._region is not None:
+            self._region.release()
+        self._feed(self.feed.ok, result)
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
         if not self._compact or self._run_is_verbose(result):
@@ -245,16 +255,14 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._settled(result)
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
-        with self._display._lock:
-            failure = self.feed.bad(result, "failed", ignored=ignore_errors)
+        failure = self._feed(self.feed.bad, result, "failed", ignored=ignore_errors)
         if not self._compact:
             super().v2_runner_on_failed(result, ignore_errors)
         elif failure is not None:
             self._show(failure, "failed", of(result, "result"))
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
-        with self._display._lock:
-            failure = self.feed.bad(result, "unreachable", ignored=of(result, "task").ignore_unreachable is True)
+        failure = self._feed(self.feed.bad, result, "unreachable", ignored=of(result, "task").ignore_unreachable is True)
         if not self._compact:
             super().v2_runner_on_unreachable(result)
         elif failure is not None:
@@ -274,8 +282,7 @@ class CallbackModule(Default):  # type: ignore[misc]
             super().v2_runner_item_on_skipped(result)
 
     def v2_runner_item_on_failed(self, result: t.Any) -> None:
-        with self._display._lock:
-            failure = self.feed.bad_item(result, str(self._get_item_label(of(result, "result"))))
+        failure = self._feed(self.feed.bad_item, result, str(self._get_item_label(of(result, "result"))))
         if self._compact:
             self._show(failure, "failed", of(result, "result"))
         else:
@@ -304,7 +311,7 @@ class CallbackModule(Default):  # type: ignore[misc]
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         self._end()
         # The usual recap says more of plays that are no rollout, or where somebody wants to know more.
-        if self._display.verbosity or self._kinds != {True} or stats.custom and self.get_option("show_custom_stats"):
+        if self._display.verbosity or self._broken or self._kinds != {True} or stats.custom and self.get_option("show_custom_stats"):
             super().v2_playbook_on_stats(stats)
         if True in self._kinds:
             for line in text.recap(self.model, self.feed.clock()):

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import threading
 import typing as t
+from types import SimpleNamespace
 
 import pytest
+from ansible_collections.seamless.rollout.plugins.callback import progress
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _progress_text as text
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
 from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_estimate import Estimate
@@ -250,3 +253,28 @@ def test_the_heartbeat_says_what_goes_on() -> None:
     told.model.begin("web1", Step("bake"), 120.0)
     line = text.heartbeat(told.model.view(180.0, 4), 180.0)
     assert "0 of 2 hosts done; web1: bake for 1 min" in line
+
+
+class Shown:
+    """What Ansible's display got."""
+
+    def __init__(self) -> None:
+        self.verbosity, self._lock = 0, threading.RLock()
+        self.lines: list[str] = []
+
+    def __getattr__(self, name: str) -> t.Callable[..., None]:
+        return lambda line, *args, **more: self.lines.append(line)
+
+
+def test_a_model_that_fails_leaves_the_default_callback_and_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown()
+    callback = progress.CallbackModule()
+    monkeypatch.setattr(callback, "_display", shown)
+    monkeypatch.setattr(callback, "get_option", lambda name: name != "show_per_host_start")
+    callback._compact, callback._play = True, SimpleNamespace(strategy="linear")
+    # Nothing that Ansible has: whatever the model asks of it fails.
+    for dummy in range(3):
+        callback.v2_runner_on_start(SimpleNamespace(), SimpleNamespace())
+    task = SimpleNamespace(get_name=lambda: "Ping", no_log=False, check_mode=False, _uuid="1")
+    callback.v2_playbook_on_task_start(task, False)
+    assert len(shown.lines) == 2 and "can't be shown any more" in shown.lines[0] and shown.lines[1] == "TASK [Ping]"

@@ -6,13 +6,20 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 import typing as t
 
 import yaml
+from ansible import constants
 from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleFileNotFound
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.info import ARGUMENT_SPEC
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
+from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_text import backfill_text
+
+# Who shows how far a backfill is, and how often it is asked for, in seconds.
+WATCHER, LOOK = "seamless.rollout.progress", 5.0
 
 
 class ActionModule(ActionBase):
@@ -36,7 +43,28 @@ class ActionModule(ActionBase):
         result.update(self._execute_module(module_name="seamless.rollout.migration", module_args=args, task_vars=task_vars, wrap_async=wrap_async))
         if not wrap_async:
             self._remove_tmp_path(self._connection._shell.tmpdir)
+        elif self._task.poll and getattr(constants, "DEFAULT_STDOUT_CALLBACK", "") == WATCHER and result.get("ansible_job_id"):
+            self._tell_how_far(args, task_vars or {})
         return dict(result)
+
+    def _tell_how_far(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:
+        """Say how far the backfills of the migration are, as long as it has some under way. Ansible waits for its end afterwards, as ever."""
+        asked = {key: value for key, value in args.items() if key in ARGUMENT_SPEC}
+        asked["app"] = asked.get("app") or (args.get("spec") or {}).get("app")
+        deadline = time.monotonic() + float(self._task.async_val) - LOOK
+        pause = min(float(self._task.poll), LOOK)
+        while time.monotonic() < deadline:
+            time.sleep(pause)
+            pause = LOOK
+            try:
+                told = self._execute_module(module_name="seamless.rollout.migration_info", module_args={**asked, "events": 0}, task_vars=task_vars)
+            except AnsibleError:
+                return
+            fills = [fill for migration in told.get("migrations") or [] for fill in migration["fills"] if not fill["done"]]
+            if not fills or not (told.get("running") or {}).get(asked["app"]):
+                return
+            for fill in fills:
+                self._display.display(backfill_text(str(asked.get("name")), fill))
 
     def _local(self, src: str) -> str:
         """Return the text of *src* on the controller, decrypted where it is a vault."""

@@ -74,7 +74,7 @@ def _near(word: str, known: t.Sequence[str]) -> str:
 
 def _of_text(text: t.Any) -> t.Iterator[str]:
     try:
-        names = [name for dummy, name, dummy, dummy in string.Formatter().parse(str(text)) if name is not None]
+        names = [part[1] for part in string.Formatter().parse(str(text)) if part[1] is not None]
         unknown = [name for name in names if name not in FIELDS]
     except ValueError as exc:
         yield f".text is {text!r}, which can't be read ({exc}): use a text such as \"{{app}} {{release}}: {{state}}\"."

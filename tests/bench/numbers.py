@@ -164,6 +164,13 @@ def window_overhead() -> list[Row]:
     return [Row("window_overhead_1000_hosts", value, "<= 1.5 x as many bare module calls", ratio <= 1.5)]
 
 
+def progress_cost() -> list[Row]:
+    """Wall time of a rollout of a thousand hosts with the progress callback, in a terminal, to that with the default one."""
+    cost = scale.measure_progress()
+    pairs = ", ".join(f"{ours:.0f} / {theirs:.0f} s" for theirs, ours in zip(cost.default, cost.progress))
+    return [Row("progress_cost", f"{cost.ratio:.3f} ({pairs})", "<= 1.05 x the default callback", cost.ratio <= 1.05)]
+
+
 def stop_matrix() -> list[Row]:
     """Every case on every ansible-core that is there, in both paces."""
     with tempfile.NamedTemporaryFile(suffix=".xml") as junit:
@@ -297,6 +304,7 @@ ROWS: dict[str, t.Callable[[], list[Row]]] = {
     "most_hosts_out_at_once": most_out,
     "plan_1000_hosts_seconds": plan_seconds,
     "window_overhead_1000_hosts": window_overhead,
+    "progress_cost": progress_cost,
     "stop_matrix": stop_matrix,
     "migration_losses": migration_losses,
     "migration_kills": migration_kills,

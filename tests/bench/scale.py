@@ -6,13 +6,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
+import shutil
 import sqlite3
+import statistics
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import typing as t
 
@@ -20,6 +27,7 @@ REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 HOSTS, FORKS = 1000, 20
 # What does nothing takes as long on the next host: so many say enough.
 SOME = 200
+PAIRS = 2
 # The tasks that decide; what reads the hosts is work on the hosts.
 PLAN_TASKS = ("Check the variables and name the rollout", "Compute the plan")
 
@@ -36,15 +44,36 @@ class Scale(t.NamedTuple):
     bare: float
 
 
-def _play(directory: str, playbook: str, *options: str) -> str:
-    environment = {
+class Cost(t.NamedTuple):
+    """Seconds of the same run with the default callback and with ours, in pairs, one right after the other."""
+
+    default: list[float]
+    progress: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """The median of the pairs' ratios: a load that lasts longer than a pair changes none of them."""
+        return statistics.median(ours / theirs for theirs, ours in zip(self.default, self.progress))
+
+
+def _environment(directory: str) -> dict[str, str]:
+    return {
         **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE")},
         "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join([os.path.join(REPO, "build", "tree"), os.path.join(REPO, "build", "deps")]),
         "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks", "PROFILE_TASKS_TASK_OUTPUT_LIMIT": "all", "ANSIBLE_FORKS": str(FORKS),
         "HOME": directory, "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8",
     }
-    command = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", os.path.join(directory, "inventory.json"), playbook, *options]
-    done = subprocess.run(command, env=environment, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+
+
+def _command(directory: str, playbook: str, *options: str) -> list[str]:
+    return [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", os.path.join(directory, "inventory.json"), playbook, *options]
+
+
+def _play(directory: str, playbook: str, *options: str) -> str:
+    done = subprocess.run(
+        _command(directory, playbook, *options), env=_environment(directory), cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False,
+    )
     if done.returncode != 0:
         raise SystemExit(done.stdout[-4000:])
     return done.stdout
@@ -62,19 +91,58 @@ def _seconds(log: str, task: str) -> float:
     return sum(map(float, found))
 
 
+def _fleet(directory: str) -> dict[str, t.Any]:
+    """Write an inventory of local hosts and a task file that does nothing; return the variables of a rollout of them in a window."""
+    hosts = {f"host{number:04}": {"rollout_root": os.path.join(directory, "roots", f"{number:04}")} for number in range(HOSTS)}
+    variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    with open(os.path.join(directory, "inventory.json"), "w", encoding="utf-8") as file:
+        json.dump({"app": {"hosts": hosts, "vars": variables}}, file)
+    nothing = os.path.join(directory, "nothing.yml")
+    with open(nothing, "w", encoding="utf-8") as file:
+        file.write("- name: Nothing\n  ansible.builtin.meta: noop\n")
+    return {
+        "rollout_app": "scale", "rollout_update_tasks": nothing, "rollout_pace": "window", "rollout_max_unavailable": FORKS, "rollout_canary": 0,
+        "rollout_state_dir": os.path.join(directory, "state"),
+    }
+
+
+def measure_progress(pairs: int = PAIRS) -> Cost:
+    """Roll a thousand hosts with either callback, alternately, in a pseudo-terminal: what the view costs shows only where it is drawn."""
+    cost = Cost([], [])
+    with tempfile.TemporaryDirectory() as directory:
+        extra = _fleet(directory)
+        for number in range(pairs):
+            callbacks = [("ansible.builtin.default", cost.default), ("seamless.rollout.progress", cost.progress)]
+            for callback, seconds in callbacks if number % 2 == 0 else reversed(callbacks):
+                shutil.rmtree(os.path.join(directory, "state"), ignore_errors=True)
+                seconds.append(_in_terminal(directory, callback, extra))
+                print(f"{callback} {seconds[-1]:.1f} s", file=sys.stderr, flush=True)
+    return cost
+
+
+def _in_terminal(directory: str, callback: str, extra: t.Mapping[str, t.Any]) -> float:
+    """Return the wall time of a rollout whose output nobody reads but a terminal."""
+    environment = {**_environment(directory), "ANSIBLE_STDOUT_CALLBACK": callback, "ANSIBLE_NOCOLOR": "0", "TERM": "xterm-256color"}
+    for name in ("NO_COLOR", "ANSIBLE_CALLBACKS_ENABLED"):
+        environment.pop(name, None)
+    mine, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    begun = time.monotonic()
+    process = subprocess.Popen(_command(directory, "seamless.rollout.rollout", "-e", json.dumps(extra)), env=environment, cwd=directory, stdin=its,
+                               stdout=its, stderr=its, start_new_session=True)
+    os.close(its)
+    tail = b""
+    with contextlib.suppress(OSError), open(mine, "rb", buffering=0) as terminal:
+        while data := terminal.read(65536):
+            tail = (tail + data)[-4000:]
+    if process.wait() != 0:
+        raise SystemExit(tail.decode(errors="replace"))
+    return time.monotonic() - begun
+
+
 def measure() -> Scale:
     with tempfile.TemporaryDirectory() as directory:
-        hosts = {f"host{number:04}": {"rollout_root": os.path.join(directory, "roots", f"{number:04}")} for number in range(HOSTS)}
-        variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-        with open(os.path.join(directory, "inventory.json"), "w", encoding="utf-8") as file:
-            json.dump({"app": {"hosts": hosts, "vars": variables}}, file)
-        nothing = os.path.join(directory, "nothing.yml")
-        with open(nothing, "w", encoding="utf-8") as file:
-            file.write("- name: Nothing\n  ansible.builtin.meta: noop\n")
-        extra = {
-            "rollout_app": "scale", "rollout_update_tasks": nothing, "rollout_pace": "window", "rollout_max_unavailable": FORKS, "rollout_canary": 0,
-            "rollout_state_dir": os.path.join(directory, "state"),
-        }
+        extra = _fleet(directory)
         log = _play(directory, "seamless.rollout.rollout", "-e", json.dumps(extra))
         window = re.search(r"^PLAY \[Roll in a window\].*?(?=^PLAY )", log, re.MULTILINE | re.DOTALL)
         if window is None:

@@ -1,0 +1,61 @@
+# Copyright (c) 2026, Seamless Rollout Contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
+
+"""Follows the ledger of a rollout that runs, without changing it and without waiting for whoever writes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import sqlite3
+import typing as t
+
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ledger_path
+
+WANTED = (
+    "in_flight", "rolling_back", "done", "rolled_back", "failed", "unreachable", "rollback_failed", "running", "paused", "succeeded", "aborted", "refused",
+    "pause", "resume", "promote", "stop", "abort", "steps", "counted",
+)
+_QUERY = (
+    "SELECT number, at, host, event, detail FROM events WHERE rollout_id=? AND number>? "
+    f"AND event IN ({', '.join('?' * len(WANTED))}) ORDER BY number"
+)
+
+
+class Follower:
+    """Returns what was recorded since it was asked last. A connection a look: none is carried into the processes that Ansible forks."""
+
+    def __init__(self, state_dir: str, rollout_id: str) -> None:
+        self.path, self.id, self._seen = ledger_path(state_dir), rollout_id, 0
+
+    def skip(self) -> None:
+        """Leave out what is recorded by now, which a run before this one did."""
+        self._seen = self._last()
+
+    def news(self) -> list[dict[str, t.Any]]:
+        """Return the new events, or none where the ledger can't be read just now: they come with the next look."""
+        rows = self._ask(_QUERY, (self.id, self._seen, *WANTED))
+        if rows:
+            self._seen = rows[-1]["number"]
+        return [{**dict(row), "detail": json.loads(row["detail"])} for row in rows]
+
+    def _last(self) -> int:
+        rows = self._ask("SELECT max(number) AS number FROM events WHERE rollout_id=?", (self.id,))
+        return int(rows[0]["number"] or 0) if rows else 0
+
+    def _ask(self, query: str, values: tuple[t.Any, ...]) -> list[sqlite3.Row]:
+        if not os.path.exists(self.path):
+            return []
+        try:
+            # A writer has the right of way: this never waits for it, and reads for less than a millisecond.
+            uri = f"{pathlib.Path(self.path).absolute().as_uri()}?mode=ro"
+            with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0)) as connection:
+                connection.row_factory = sqlite3.Row
+                return connection.execute(query, values).fetchall()
+        except sqlite3.Error:
+            return []

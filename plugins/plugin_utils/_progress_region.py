@@ -13,7 +13,7 @@ import os
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_model import View
-from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_text import left_text, short, traffic_line
+from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_text import first_line, left_text, short, traffic_line
 from ansible_collections.seamless.rollout.plugins.plugin_utils._windows import duration
 
 try:
@@ -51,7 +51,7 @@ def drawing(view: View, now: float, width: int) -> t.Any:
         parts.append(bar)
     else:
         parts.append(Text(f"{view.title}  {duration(round(view.elapsed))}", style="bold"))
-    parts.append(Text(view.phase + (f", halted: {view.halted}" if view.halted else ""), style="red" if view.halted else "dim"))
+    parts.append(Text(view.phase + (f", halted: {first_line(view.halted)}" if view.halted else ""), style="red" if view.halted else "dim"))
     if view.lines:
         hosts = Table.grid(padding=(0, 2))
         hosts.add_column(no_wrap=True, style="bold")
@@ -59,7 +59,7 @@ def drawing(view: View, now: float, width: int) -> t.Any:
         hosts.add_column(no_wrap=True, justify="right")
         hosts.add_column(no_wrap=True, overflow="ellipsis", style="dim")
         for line in view.lines:
-            hosts.add_row(f"  {line.host}", line.words, short(line.seconds), line.note)
+            hosts.add_row(f"  {line.host}", line.words, short(line.seconds), first_line(line.note))
         parts.append(hosts)
     rest = [f"{number} {what}" for number, what in ((view.more, "more"), (view.waiting, "wait for a slot")) if number]
     if rest:

@@ -114,7 +114,7 @@ class PlainLines:
         return f"{text}; {model.done} of {len(model.to_do)} hosts{', ' if left else ''}{left}"
 
     def _halted(self, told: Happening) -> str:
-        return f"halted: {told['message']}"
+        return f"halted: {first_line(told['message'])}"
 
     def _order(self, told: Happening) -> str:
         return f"order to {told['order']}{': ' if told['message'] else ''}{told['message']}"

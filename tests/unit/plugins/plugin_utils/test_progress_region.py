@@ -48,7 +48,12 @@ def test_the_view_shows_all_there_is() -> None:
 @pytest.mark.parametrize("width", [20, 40, 80])
 def test_no_line_of_the_view_is_longer_than_the_terminal(width: int) -> None:
     long = VIEW._replace(halted="web2: " + "no " * 100, failed=[f"web{number}" for number in range(200)])
-    assert max(map(len, drawn(long, width).splitlines())) <= width
+    lines = drawn(long, width).splitlines()
+    assert max(map(len, lines)) <= width
+    # Nor is it more lines than it says, whatever a message is like.
+    told = "web2: not healthy\nlast lines of the unit\n" * 20
+    more = long._replace(halted=told, lines=[line._replace(note=told) for line in long.lines])
+    assert len(drawn(more, width).splitlines()) == len(lines)
 
 
 def test_what_is_not_known_is_left_out() -> None:

@@ -9,8 +9,11 @@
 from __future__ import annotations
 
 import calendar
+import contextlib
 import glob
 import os
+import pathlib
+import sqlite3
 import subprocess
 import time
 import typing as t
@@ -39,11 +42,11 @@ def of_ledger(ledger: Ledger | None, limit: int = 1000) -> list[Rollout]:
     if ledger is None:
         return []
     dead = {row["id"] for row in ledger.unfinished() if not row["alive"] and row["state"] != "paused"}
+    begun = _begun(ledger.path)
     found = []
     for row in ledger.rollouts(limit=limit):
         hosts = ledger.hosts(row["id"])
         changed = {host: entry for host, entry in hosts.items() if entry["state"] not in UNCHANGED}
-        begun = {event["host"] for event in ledger.events(row["id"]) if event["event"] in ("in_flight", "rolling_back")}
         last = max([row["started_at"], *(entry["updated_at"] for entry in hosts.values())])
         found.append(
             {
@@ -51,9 +54,20 @@ def of_ledger(ledger: Ledger | None, limit: int = 1000) -> list[Rollout]:
                 "state": "interrupted" if row["id"] in dead else row["state"], "release": row["release"],
                 "from": sorted({str(entry["from_release"]) for entry in hosts.values() if entry["from_release"]}),
                 "started_at": row["started_at"], "finished_at": row["finished_at"] or (last if row["id"] in dead else None),
-                "hosts": {host: entry["state"] for host, entry in hosts.items()}, "touched": bool(begun & set(changed)), "why": row["halted"] or "",
+                "hosts": {host: entry["state"] for host, entry in hosts.items()}, "why": row["halted"] or "",
+                "touched": bool(begun.get(row["id"], set()) & set(changed)),
             }
         )
+    return found
+
+
+def _begun(path: str) -> dict[str, set[str]]:
+    """Return of each rollout the hosts that it began with, in one look at all events: there may be very many."""
+    found: dict[str, set[str]] = {}
+    with contextlib.closing(sqlite3.connect(f"{pathlib.Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+        wanted = "SELECT DISTINCT rollout_id, host FROM events WHERE event IN ('in_flight', 'rolling_back') AND host IS NOT NULL"
+        for rollout_id, host in connection.execute(wanted):
+            found.setdefault(rollout_id, set()).add(host)
     return found
 
 

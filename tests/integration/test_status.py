@@ -11,7 +11,9 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 import threading
+import time
 import typing as t
 
 import pytest
@@ -81,6 +83,35 @@ def test_the_exit_code_follows_what_the_monitoring_wants(serving: tuple[Here, di
     code, told, found = status(here, rollout_status_fail_on="critical", **variables)
     assert code == 2 and {(one["code"], one["host"]) for one in found["findings"]} == {("mixed_releases", None), ("not_healthy", "web2")}
     assert status(here, **variables)[0] == 0
+
+
+def test_who_follows_a_rollout_hears_of_it_until_it_ends_and_sees_the_status_then(tmp_path: pathlib.Path) -> None:
+    here = Here(tmp_path)
+    code, told = here.run("status", rollout_watch=True)
+    assert code == 0 and "No rollout runs on this controller." in told and "Status of shop" in told
+    rolling = subprocess.Popen(here.command("rollout", rollout_auto_promote=False), **here.how)
+    following = None
+    log = tmp_path / "followed.log"
+    try:
+        until(lambda: (tmp_path / "state" / "shop" / "ledger.sqlite3").exists() and rolling.poll() is None)
+        with log.open("w") as output:
+            following = subprocess.Popen(here.command("status", rollout_watch=True), **{**here.how, "stdout": output})
+        until(lambda: bool(re.search(r"web1 +done", log.read_text())))
+        assert here.run("control", rollout_order="promote")[0] == 0
+        assert following.wait(180) == 0 and rolling.wait(180) == 0
+        said = " ".join(log.read_text().split())
+        assert "rollout succeeded" in said and "web2 done" in said and "Status of shop" in said, said
+    finally:
+        for process in filter(None, (rolling, following)):
+            process.kill()
+            process.communicate()
+
+
+def until(true: t.Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_what_is_wrong_is_refused_and_nothing_is_made(tmp_path: pathlib.Path) -> None:

@@ -36,19 +36,19 @@ def drawing(view: View, now: float, width: int) -> t.Any:
     """Return *view* as something that rich draws, no line of it longer than *width*."""
     parts: list[t.Any] = []
     if view.total:
-        bar = Table.grid(padding=(0, 1))
-        bar.add_column(no_wrap=True)
-        bar.add_column()
-        bar.add_column(no_wrap=True)
+        head = Table.grid(padding=(0, 1))
+        head.add_column(no_wrap=True)
+        head.add_column()
+        head.add_column(no_wrap=True)
         color = "red" if view.failed else "green" if view.done == view.total else "cyan"
         words = f"{view.done}/{view.total} hosts  {duration(round(view.elapsed))}"
         left = left_text(view.left, now)
         room = max(10, min(40, width - len(view.title) - len(words) - len(left) - 8))
-        bar.add_row(
+        head.add_row(
             Text(view.title, style="bold"), ProgressBar(view.total, view.done, width=room, complete_style=color, finished_style=color),
             Text(words + (f"  {left}" if left else "")),
         )
-        parts.append(bar)
+        parts.append(head)
     else:
         parts.append(Text(f"{view.title}  {duration(round(view.elapsed))}", style="bold"))
     parts.append(Text(view.phase + (f", halted: {first_line(view.halted)}" if view.halted else ""), style="red" if view.halted else "dim"))

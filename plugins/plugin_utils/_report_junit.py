@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 import typing as t
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._story import Host, Story, once
 

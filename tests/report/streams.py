@@ -122,7 +122,8 @@ class Stream:
     def end(self, state: str, halted: str, states: t.Mapping[str, dict[str, t.Any]]) -> None:
         """Write everything down; *states* are the columns of hosts where they are not done."""
         self.rows.append((self.now, None, state, {"halted": halted} if halted else {}))
-        with contextlib.closing(sqlite3.connect(self.ledger.path)) as connection, connection:
+        with contextlib.closing(sqlite3.connect(self.ledger.path, isolation_level=None)) as connection:
+            connection.execute("BEGIN")
             connection.executemany(
                 "INSERT INTO events (rollout_id, at, host, event, detail) VALUES (?, ?, ?, ?, ?)",
                 [(self.id, at, host, event, json.dumps(detail)) for at, host, event, detail in sorted(self.rows, key=lambda row: row[0])],
@@ -131,6 +132,7 @@ class Stream:
                 row = {"state": "done", "detail": "", "drained": 0, "seconds_out": 4.2, **states.get(host, {}), "host": host}
                 connection.execute("UPDATE hosts SET state=:state, detail=:detail, drained=:drained, seconds_out=:seconds_out WHERE host=:host", row)
             connection.execute("UPDATE rollouts SET state=?, finished_at=?, halted=?", (state, self.now, halted or None))
+            connection.execute("COMMIT")
 
 
 def small(directory: str) -> Stream:

@@ -51,11 +51,16 @@ def test_what_was_staged_is_not_read_again(store: Store, place: str) -> None:
     assert verify.compare(store, "1.0", "full") == {"release": "1.0", "how": "full", "files": 2, "read": 2, "differ": 0, "paths": []}
 
 
+def made_a_link(path: str) -> None:
+    os.unlink(path)
+    os.symlink("lib/util.py", path)
+
+
 CHANGES: dict[str, t.Callable[[str], None]] = {
     "edited, another size": lambda place: write(place, "app.py", b"print(22)\n", None),
     "edited, the same size": lambda place: write(place, "app.py", b"print(2)\n"),
     "removed": lambda place: os.unlink(os.path.join(place, "app.py")),
-    "made a link": lambda place: (os.unlink(os.path.join(place, "app.py")), os.symlink("lib/util.py", os.path.join(place, "app.py")))[0],  # type: ignore[func-returns-value]
+    "made a link": lambda place: made_a_link(os.path.join(place, "app.py")),
 }
 
 

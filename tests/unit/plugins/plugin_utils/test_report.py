@@ -10,7 +10,7 @@ import os
 import re
 import typing as t
 import unittest.mock
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest

@@ -17,9 +17,11 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ledger_path
 
+UNDER_WAY = ("in_flight", "rolling_back")
+BAD = ("failed", "unreachable", "rollback_failed")
+OVER = ("done", "rolled_back", *BAD)
 WANTED = (
-    "in_flight", "rolling_back", "done", "rolled_back", "failed", "unreachable", "rollback_failed", "running", "paused", "succeeded", "aborted", "refused",
-    "pause", "resume", "promote", "stop", "abort", "steps", "counted",
+    *UNDER_WAY, *OVER, "running", "paused", "succeeded", "aborted", "refused", "pause", "resume", "promote", "stop", "abort", "steps", "counted",
 )
 _QUERY = (
     "SELECT number, at, host, event, detail FROM events WHERE rollout_id=? AND number>? "
@@ -42,7 +44,7 @@ class Follower:
         rows = self._ask(_QUERY, (self.id, self._seen, *WANTED))
         if rows:
             self._seen = rows[-1]["number"]
-        return [{**dict(row), "detail": json.loads(row["detail"])} for row in rows]
+        return _in_order([{**dict(row), "detail": json.loads(row["detail"])} for row in rows])
 
     def _last(self) -> int:
         rows = self._ask("SELECT max(number) AS number FROM events WHERE rollout_id=?", (self.id,))
@@ -59,3 +61,12 @@ class Follower:
                 return connection.execute(query, values).fetchall()
         except sqlite3.Error:
             return []
+
+
+def _in_order(rows: t.Sequence[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Return *rows* with the steps of each host before its end, which is recorded first."""
+    ordered: list[dict[str, t.Any]] = []
+    for row in rows:
+        ends = [number for number, other in enumerate(ordered) if row["event"] == "steps" and other["host"] == row["host"] and other["event"] in OVER]
+        ordered.insert(ends[-1] if ends else len(ordered), row)
+    return ordered

@@ -17,13 +17,10 @@ import re
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_estimate import Estimate
+from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_ledger import BAD, OVER, UNDER_WAY
 from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_steps import DATABASE, WAIT, Step
 
 Happening = t.Dict[str, t.Any]
-
-UNDER_WAY = ("in_flight", "rolling_back")
-BAD = ("failed", "unreachable", "rollback_failed")
-OVER = ("done", "rolled_back", *BAD)
 
 # "backfill of NAME: 43 % …", as the migration's action says while it runs.
 _BACKFILL = re.compile(r"^backfill of (\S+): (.+)$")
@@ -86,6 +83,16 @@ class Failure(t.NamedTuple):
     message: str
     reason: str
     ignored: bool
+
+
+def _measured(seen: t.Mapping[str, float], told: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, float]:
+    """Return the seconds of each step as those who did it have measured them, and of the others as they were *seen* from here."""
+    steps: dict[str, float] = {}
+    for step in told:
+        # What is the user's own has one name there, whatever it is.
+        name = "update" if step["step"] == "hook" and "update" in seen else str(step["step"])
+        steps[name] = steps.get(name, 0.0) + float(step["seconds"])
+    return {**steps, **{name: seconds for name, seconds in seen.items() if name not in steps and name != "redrain"}}
 
 
 class Model:
@@ -204,7 +211,9 @@ class Model:
         elif row["host"] is None:
             self._order(event, at, detail)
         elif event == "steps":
-            self._host(row["host"]).steps.update({str(step["step"]): float(step["seconds"]) for step in detail.get("steps") or []})
+            host = self._host(row["host"])
+            self._end_step(host)
+            host.steps = _measured(host.steps, detail.get("steps") or [])
         elif event in (*UNDER_WAY, *OVER):
             self._move(self._host(row["host"]), event, at, detail)
 
@@ -227,9 +236,7 @@ class Model:
     def _move(self, host: Host, state: str, at: float, detail: t.Mapping[str, t.Any]) -> None:
         before, host.state = host.state, state
         if state in UNDER_WAY and before != state:
-            host.begun, host.reason = at, ""
-            if state == "rolling_back":
-                host.steps = {}
+            host.begun, host.reason, host.steps = at, "", {}
             self.first = at if self.first is None else self.first
             self.tell("host_started", at, host=host.name, status=state)
         elif state in OVER and before != state:

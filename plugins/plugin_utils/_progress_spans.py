@@ -15,7 +15,8 @@ import dataclasses
 import os
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_model import BAD, Happening
+from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_ledger import BAD
+from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_model import Happening
 
 try:
     from opentelemetry import trace

@@ -11,7 +11,8 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_model import BAD, Failure, Happening, Model, View
+from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_ledger import BAD
+from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_model import Failure, Happening, Model, View
 from ansible_collections.seamless.rollout.plugins.plugin_utils._windows import duration
 
 # What a failed task may have to say besides its message, and how that is called.

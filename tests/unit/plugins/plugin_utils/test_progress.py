@@ -183,7 +183,7 @@ def test_the_ledger_is_followed_and_never_changed(tmp_path: t.Any) -> None:
     ledger.event("r1", "done", "web1", seconds_out=1.5)
     ledger.event("other", "done", "web9")
     ledger.event("r1", "steps", "web1", steps=[{"step": "drain", "started_at": 1.0, "seconds": 2.0, "ok": True}])
-    assert [(row["event"], row["host"]) for row in follower.news()] == [("done", "web1"), ("steps", "web1")]
+    assert [(row["event"], row["host"]) for row in follower.news()] == [("steps", "web1"), ("done", "web1")]
     assert follower.news() == []
     with ledger._open(exclusive=True) as connection:
         # Nobody waits for whoever writes.
@@ -196,10 +196,15 @@ def test_what_the_ledger_says_of_steps_is_shown_for_a_host_that_is_done() -> Non
     told = Told("web1", "web2")
     lines = text.PlainLines(told.model)
     told.record("in_flight", 110.0, "web1")
-    told.record("steps", 119.0, "web1", steps=[{"step": "drain", "started_at": 110.0, "seconds": 3.0, "ok": True}])
+    for step, seconds in (("drain", 3.4), ("hook", 1.5), ("redrain", 0.5), ("switch", 2.4), ("validated", 0.5), ("enable", 1.0)):
+        told.model.begin("web1", Step(step), 111.0)
+        told.model.end("web1", Step(step), "ok", 111.0 + seconds)
+    measured = [("drain", 3.0), ("hook", 1.0), ("drain", 0.25), ("switch", 0.1), ("restart", 1.5), ("health", 0.5), ("enable", 0.75)]
+    told.record("steps", 119.0, "web1", steps=[{"step": step, "started_at": 110.0, "seconds": seconds, "ok": True} for step, seconds in measured])
     told.record("done", 120.0, "web1", seconds_out=4.0)
     line = lines.line(told.of("host_ended")[0])
-    assert "web1: done in 10 s (drain 3.0 s); 1 of 2 hosts, about 10 s left" in line
+    steps = "drain 3.2 s, hook 1.0 s, switch 0.1 s, restart 1.5 s, health 0.5 s, enable 0.8 s, validated 0.5 s"
+    assert f"web1: done in 10 s ({steps}); 1 of 2 hosts, about 10 s left" in line
 
 
 def test_a_failure_is_told_whole() -> None:

@@ -151,7 +151,7 @@ class Auditor:
         return {"release": release, "problems": seen.problems, "notes": seen.notes}, ""
 
     def _facts(self) -> dict[str, t.Any]:
-        return dict(plain(self._task_vars["hostvars"].raw_get("localhost")["seamless_audit"]))
+        return dict(plain(self._task_vars["hostvars"].raw_get("localhost")["ansible_facts"]["seamless_audit"]))
 
     def _answers(self, name: str) -> dict[str, dict[str, t.Any]]:
         return {host: dict(plain(self._variables.raw(host).get(name) or {})) for host in self._hosts}

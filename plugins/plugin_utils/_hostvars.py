@@ -89,4 +89,4 @@ class HostVariables:
 
 def rollout_facts(task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return the facts of the rollout. They are data: none is a template, and to look for one in those of a thousand hosts takes a while."""
-    return t.cast("dict[str, t.Any]", plain(task_vars["hostvars"].raw_get("localhost")["seamless_rollout"]))
+    return t.cast("dict[str, t.Any]", plain(task_vars["hostvars"].raw_get("localhost")["ansible_facts"]["seamless_rollout"]))

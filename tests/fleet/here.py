@@ -17,8 +17,8 @@ from fleet.fleet import REPO
 
 
 class Here:
-    def __init__(self, directory: pathlib.Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: pathlib.Path, **environment: str) -> None:
+        self.directory, self.environment = directory, environment
         hosts = {host: {"rollout_root": str(directory / "roots" / host)} for host in ("web1", "web2")}
         connection = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         (directory / "inventory.yml").write_text(json.dumps({"app": {"hosts": hosts, "vars": connection}}))
@@ -36,6 +36,7 @@ class Here:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE")},
             "ANSIBLE_COLLECTIONS_PATH": os.path.join(REPO, "build", "tree"), "ANSIBLE_NOCOLOR": "1", "HOME": str(self.directory),
+            **self.environment,
         }
         return {"cwd": self.directory, "env": environment, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 

@@ -76,7 +76,8 @@ def test_an_abort_takes_every_touched_host_back(settled: Site, pace: str) -> Non
     assert set(settled.releases().values()) == {"1.0"} and settled.all_up()
 
 
-@pytest.mark.parametrize(("pace", "by"), [("batch", "another-controller"), full("window", "here")])
+@pytest.mark.full
+@pytest.mark.parametrize(("pace", "by"), [("batch", "another-controller"), ("window", "here")])
 def test_an_abort_while_the_last_host_is_under_way_takes_all_back(settled: Site, pace: str, by: str) -> None:
     controller: dict[str, t.Any] = {} if by == "here" else {"state_dir": os.path.join(settled.fleet.directory, by)}
     tasks = os.path.join(settled.fleet.directory, "slow.yml")

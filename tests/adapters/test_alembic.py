@@ -111,6 +111,7 @@ def test_what_breaks_old_code_is_refused_before_the_roll(app: Site) -> None:
     assert call(app, "expand", allow=["drop-column"])["ran"] == ["e2"]
 
 
+@pytest.mark.full
 def test_one_branch_runs_when_it_is_additive(app: Site) -> None:
     call(app, "expand", split="none")
     revision(app, "expand", "e2", ADD, after="e1")
@@ -121,6 +122,7 @@ def test_one_branch_runs_when_it_is_additive(app: Site) -> None:
     assert call(app, "contract", split="none", check=True)["pending"] == ["e3"]
 
 
+@pytest.mark.full
 def test_expand_must_not_need_the_contract(app: Site) -> None:
     call(app, "expand")
     revision(app, "contract", "c1", "pass", depends="e1")
@@ -143,6 +145,7 @@ def test_wrong_settings_and_failures_are_explained(app: Site) -> None:
     assert app.url not in str(caught.value) + str(caught.value.details) and "********" in str(caught.value)
 
 
+@pytest.mark.full
 def test_a_database_from_the_future(app: Site) -> None:
     call(app, "expand")
     app.sql("UPDATE alembic_version SET version_num = 'e9'")
@@ -150,6 +153,7 @@ def test_a_database_from_the_future(app: Site) -> None:
         call(app, "status")
 
 
+@pytest.mark.full
 def test_lock_timeout_and_retries(app_on_postgresql: Site) -> None:
     site = app_on_postgresql
     call(site, "expand")
@@ -162,6 +166,7 @@ def test_lock_timeout_and_retries(app_on_postgresql: Site) -> None:
     assert done["ran"] == ["e2"] and done["attempts"] > 1 and done["lock_timeout_by"] == "PGOPTIONS"
 
 
+@pytest.mark.full
 def test_a_concurrent_index_is_not_broken_off(app_on_postgresql: Site) -> None:
     site = app_on_postgresql
     call(site, "expand")

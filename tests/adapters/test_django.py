@@ -99,6 +99,7 @@ def test_plain_django_runs_what_is_additive(app_on_each: Site) -> None:
     assert status["applied"] == ["shop.0001_initial", "shop.0002_full_name"] and status["pending"]["contract"] == ["shop.0003_no_name"]
 
 
+@pytest.mark.full
 def test_defaults_that_django_drops_again(app_on_postgresql: Site) -> None:
     app = app_on_postgresql
     call(app, "expand")
@@ -118,6 +119,7 @@ def test_python_can_not_be_judged(app: Site) -> None:
     assert call(app, "expand", allow=["unknown"])["ran"] == ["shop.0002_python"]
 
 
+@pytest.mark.full
 def test_targets(app_on_postgresql: Site) -> None:
     app = app_on_postgresql
     call(app, "expand", split="targets", expand=("shop 0001_initial",))
@@ -147,6 +149,7 @@ def test_syzygy(app_on_each: Site) -> None:
     assert call(app, "contract", allow=allow, **options)["ran"] == ["shop.0003_no_name"] and app.columns("shop_person") == ["full_name", "id"]
 
 
+@pytest.mark.full
 def test_what_is_missing_is_explained(app: Site) -> None:
     with pytest.raises(SeamlessError, match="django-syzygy is not in INSTALLED_APPS"):
         call(app, "expand", split="syzygy")
@@ -154,6 +157,7 @@ def test_what_is_missing_is_explained(app: Site) -> None:
         call(app, "expand", bin_dir=os.path.dirname(sys.executable))
 
 
+@pytest.mark.full
 def test_lock_timeout(app_on_postgresql: Site) -> None:
     app = app_on_postgresql
     call(app, "expand")

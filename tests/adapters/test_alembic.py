@@ -158,8 +158,8 @@ def test_lock_timeout_and_retries(app_on_postgresql: Site) -> None:
     site = app_on_postgresql
     call(site, "expand")
     revision(site, "expand", "e2", ADD, after="e1")
-    with calls.reader(site, "users", 30), pytest.raises(SeamlessError, match="waited longer for a lock") as caught:
-        call(site, "expand", lock_wait_total=4)
+    with calls.reader(site, "users", 25), pytest.raises(SeamlessError, match="waited longer for a lock") as caught:
+        call(site, "expand", lock_wait_total=10)
     assert caught.value.details["attempts"] > 1
     # Longer than it takes until the statement comes, on a busy machine too.
     with calls.reader(site, "users", 12):

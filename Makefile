@@ -10,7 +10,7 @@ export CONTAINER_ENGINE := $(shell tests/tools/engine.sh)
 
 help:
 	@echo "make demo       roll a real application over six servers behind two balancers under load (under 5 minutes), then change a database (7 in all)"
-	@echo "make test       the tests (about 25 minutes; TESTS=full for every variation of them, some hours)"
+	@echo "make test       the tests (about 40 minutes on two cores; TESTS=full for every variation of them, some hours)"
 	@echo "make test-fast  unit tests, ruff and mypy (under 2 minutes)"
 	@echo "make lint       ansible-lint, galaxy-importer, antsibull, ruff, mypy, yamllint"
 	@echo "make sanity     ansible-test sanity"

@@ -33,6 +33,7 @@ APART = {
     "control": [f"tests/integration/test_{name}.py" for name in ("control", "once", "recover")],
     "migrations": ["tests/integration/test_migrations.py"],
     "audit": ["tests/integration/test_audit.py"],
+    "balancer": ["tests/integration/balancer"],
     "traffic": [f"tests/integration/test_{name}.py" for name in ("traffic", "canary", "floating_ip")],
 }
 # What fails early, then the longest first; several at once, for much of what these tests do is wait for servers.
@@ -40,6 +41,7 @@ STAGES: dict[str, list[str]] = {
     "lint": ["tests/tools/lint.sh"],
     "sanity": ["tests/tools/sanity.sh"],
     "rollout": [*PYTEST, *APART["rollout"]],
+    "integration": [*PYTEST, "tests/integration", *(f"--ignore={path}" for paths in APART.values() for path in paths)],
     "control": [*PYTEST, *APART["control"]],
     "stop matrix": [*PYTEST, "tests/stop_matrix"],
     "faults": [*PYTEST, "tests/faults"],
@@ -47,9 +49,9 @@ STAGES: dict[str, list[str]] = {
     "traffic": [*PYTEST, *APART["traffic"]],
     "audit": [*PYTEST, *APART["audit"]],
     "database": [*PYTEST, "tests/database"],
+    "balancer": [*PYTEST, *APART["balancer"]],
     "molecule": ["tests/tools/molecule.sh"],
     "conformance": [*PYTEST, "tests/conformance"],
-    "integration": [*PYTEST, "tests/integration", *(f"--ignore={path}" for paths in APART.values() for path in paths)],
     "adapters": [*PYTEST, "tests/adapters"],
     "maintenance": [*PYTEST, "tests/maintenance"],
     "report": [*PYTEST, "tests/report"],

@@ -147,6 +147,7 @@ def test_a_member_that_dies_on_its_way_up_is_left_out_with_its_weight(lab: Lab) 
     assert lab.enable("s1")["changed"] and weights(lab) == [100, 100, 100] and lab.records == []
 
 
+@pytest.mark.full
 def test_what_somebody_takes_out_on_its_way_up_stays_out(lab: Lab) -> None:
     lab.drain("s1")
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
@@ -158,6 +159,7 @@ def test_what_somebody_takes_out_on_its_way_up_stays_out(lab: Lab) -> None:
     refused(lambda: lab.enable("s1"), "it stays out")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("way", ["enabled", "enabled in steps", "drained"])
 def test_the_next_call_gives_back_the_weight_that_a_killed_one_left_low(lab: Lab, way: str) -> None:
     with climbing(lab) as pid:
@@ -173,6 +175,7 @@ def test_the_next_call_gives_back_the_weight_that_a_killed_one_left_low(lab: Lab
     assert weights(lab) == [100, 100, 100] and lab.records == [] and lab.standing()["shop/s1"] == "UP"
 
 
+@pytest.mark.full
 def test_a_call_that_comes_in_between_ends_a_ramp(lab: Lab) -> None:
     lab.drain("s1")
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
@@ -184,6 +187,7 @@ def test_a_call_that_comes_in_between_ends_a_ramp(lab: Lab) -> None:
     assert (member["admin"], member["weight"], member["drained_by"]) == ("drain", 100, "shop")
 
 
+@pytest.mark.full
 def test_a_member_on_its_way_up_is_no_capacity(lab: Lab) -> None:
     with climbing(lab):
         refused(lambda: lab.drain("s2", min_available="2"), "2 of 3 members are up and 2 must stay up")
@@ -191,6 +195,7 @@ def test_a_member_on_its_way_up_is_no_capacity(lab: Lab) -> None:
         lab.enable("s2")
 
 
+@pytest.mark.full
 def test_a_reload_on_the_way_up_is_made_good(lab: Lab) -> None:
     lab.drain("s1")
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
@@ -257,6 +262,7 @@ def test_a_release_gets_its_share_of_thousands_of_requests_and_the_weights_come_
     assert not restore(lab)["changed"]
 
 
+@pytest.mark.full
 def test_weights_that_differ_are_kept_in_proportion_and_come_back_as_they_were(make_lab: MakeLab) -> None:
     lab = make_lab(**pool())
     for name, weight in (("s1", 10), ("s2", 60), ("s3", 30)):
@@ -302,6 +308,7 @@ def test_a_share_that_weights_can_not_give_is_refused_with_the_nearest(lab: Lab)
     assert weights(lab) == [100, 100, 100] and split_records(lab) == 0
 
 
+@pytest.mark.full
 def test_what_no_part_names_belongs_to_the_rest(lab: Lab) -> None:
     split(lab, parts=parts(many=["s2"]))
     assert weights(lab) == [2, 19, 19]
@@ -309,6 +316,7 @@ def test_what_no_part_names_belongs_to_the_rest(lab: Lab) -> None:
     assert weights(lab) == [100, 100, 100]
 
 
+@pytest.mark.full
 def test_members_that_are_out_or_have_no_weight_have_no_share(lab: Lab) -> None:
     lab.ask("set server shop/s2 state maint")
     lab.wait(lambda: lab.info("s2")["admin"] == "maint")
@@ -326,6 +334,7 @@ def test_members_that_are_out_or_have_no_weight_have_no_share(lab: Lab) -> None:
     refused(lambda: split(lab), "2.0 has no member in rotation in shop")
 
 
+@pytest.mark.full
 def test_a_member_that_a_rollout_has_taken_out_stops_a_split(lab: Lab) -> None:
     lab.drain("s2")
     refused(lambda: split(lab), "shop/s2", "was taken out by shop", "recover")
@@ -338,6 +347,7 @@ def test_a_member_that_a_rollout_has_taken_out_stops_a_split(lab: Lab) -> None:
     assert split(lab, parts=parts(many=["s2"]))["changed"] and weights(lab) == [1, 19, 100]
 
 
+@pytest.mark.full
 def test_a_dead_part_stops_a_split_and_a_dead_member_is_told(lab: Lab) -> None:
     lab.kill("s1")
     lab.wait(lambda: lab.standing()["shop/s1"].startswith("DOWN"))
@@ -346,6 +356,7 @@ def test_a_dead_part_stops_a_split_and_a_dead_member_is_told(lab: Lab) -> None:
     assert "shop/s1" in result["warnings"][0] and "less than its share" in result["warnings"][0]
 
 
+@pytest.mark.full
 def test_what_is_drained_during_a_split_comes_back_to_its_share_and_then_to_its_weight(lab: Lab) -> None:
     split(lab)
     assert lab.drain("s2")["changed"]
@@ -355,6 +366,7 @@ def test_what_is_drained_during_a_split_comes_back_to_its_share_and_then_to_its_
     assert weights(lab) == [100, 100, 100] and lab.records == []
 
 
+@pytest.mark.full
 def test_a_split_belongs_to_who_made_it(lab: Lab) -> None:
     split(lab)
     refused(lambda: split(lab, 10, owner="blog"), "part of a traffic split of shop", "restored first")
@@ -388,6 +400,7 @@ def _split_and_die(lab: Lab, commands: int) -> None:
     split(lab)
 
 
+@pytest.mark.full
 def test_a_weight_that_an_operator_set_meanwhile_is_told_and_goes(lab: Lab) -> None:
     split(lab)
     lab.ask("set server shop/s2 weight 50")

@@ -11,6 +11,7 @@ import os
 import re
 import typing as t
 
+import pytest
 from fleet.site import Site
 
 
@@ -88,6 +89,7 @@ def test_a_dead_host_and_a_dead_balancer_are_lines_and_not_the_end(settled: Site
     assert set(codes(told)) >= {("unreachable", "web3"), ("balancer_unread", None)} and told["hosts"]["web1"]["healthy"]
 
 
+@pytest.mark.full
 def test_history_tells_of_rollouts_of_this_controller_and_of_others(settled: Site) -> None:
     rolled = settled.rollout("2.0", reason="INC-7")
     assert rolled.code == 0, rolled.text

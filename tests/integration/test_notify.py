@@ -95,6 +95,7 @@ def test_a_failure_is_told_when_it_happens_and_only_to_who_wants_it(here: Here, 
     nothing_secret(here, told)
 
 
+@pytest.mark.full
 def test_who_has_to_approve_is_told_that_it_waits(here: Here, listener: Listener) -> None:
     waits = here.command("rollout", rollout_notify=[{"type": "webhook", "url": listener.url, "events": ["pause"]}], rollout_auto_promote=False)
     process = subprocess.Popen(waits, **here.how)

@@ -130,6 +130,7 @@ def own_play(site: Site, role: str, entry: str, hosts: str = "app", **variables:
     return site.fleet.play(path)
 
 
+@pytest.mark.full
 def test_the_release_role_shows_a_preview_and_goes_back(site: Site) -> None:
     def run(entry: str, release: str) -> Played:
         options: dict[str, t.Any] = {"app": "shop", "id": release, "services": [{"name": "shop"}], "health": [{"url": "http://127.0.0.1:8000/"}]}

@@ -21,7 +21,8 @@ import typing as t
 import ansible.constants as C
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.loader import become_loader
-from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction
+from ansible_collections.seamless.rollout.plugins.module_utils import _operations
+from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction, code_archive
 
 MOST_AT_ONCE = 16
 
@@ -71,6 +72,9 @@ def _light(
         except AnsibleConnectionFailure as exc:
             return {"failed": True, "unreachable_host": True, "msg": f"The host can't be reached: {exc}"}
 
+    # Threads that all miss it would all make it.
+    for part in {_operations.part_of(call.operation or operation) for call in calls}:
+        code_archive(part)
     works, running = [], []
     with concurrent.futures.ThreadPoolExecutor(max_workers=min(len(calls), MOST_AT_ONCE)) as pool:
         for call in calls:

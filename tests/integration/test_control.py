@@ -106,6 +106,7 @@ def test_a_signal_ends_the_rollout_in_order_and_the_same_command_goes_on(settled
     assert set(settled.releases().values()) == {"2.0"} and settled.all_up()
 
 
+@pytest.mark.full
 def test_a_host_that_is_lost_in_the_window_frees_its_slot_and_stops_the_roll(settled: Site) -> None:
     tasks = os.path.join(settled.fleet.directory, "lose.yml")
     with open(tasks, "w", encoding="utf-8") as file:

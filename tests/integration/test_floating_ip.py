@@ -85,6 +85,7 @@ def test_the_address_moves_by_arp_and_back(at_web1: Floating, order: str) -> Non
     check_move(at_web1, "", "2.0", "2.0", playbook="cutover_back", cutover_order=order, holder="web1", serves="1.0")
 
 
+@pytest.mark.full
 def test_the_address_moves_by_keepalived_and_back(floating: Floating) -> None:
     floating.free()
     floating.keepalived(["web1", "web2"])

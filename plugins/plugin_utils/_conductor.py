@@ -20,14 +20,13 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _report as report
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _undo as undoing
 from ansible_collections.seamless.rollout.plugins.plugin_utils._host_steps import steps_of
-from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import BAD_STATES, Ledger
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_unreachable
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report_files import write_reports
 from ansible_collections.seamless.rollout.plugins.plugin_utils._window import Window
 
 Facts = t.Dict[str, t.Any]
 
-BAD_STATES = ("failed", "unreachable", "rollback_failed")
 NO_ROOM = "no_room"
 HIDDEN = "what it said is hidden (no_log)"
 

@@ -8,15 +8,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import pathlib
 import sqlite3
 import statistics
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ledger_path
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ledger_path, read_only
 
 _ROLLOUTS = 5
 
@@ -35,8 +33,7 @@ def read_history(state_dir: str, mode: str) -> History | None:
     if not os.path.exists(path):
         return None
     try:
-        with contextlib.closing(sqlite3.connect(f"{pathlib.Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
-            connection.row_factory = sqlite3.Row
+        with read_only(path, timeout=5) as connection:
             return _medians(connection, mode)
     except (sqlite3.Error, ValueError):
         # An estimate is a comfort: a ledger that can't be read is for the rollout itself to report.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pathlib
 import platform
 import sqlite3
 import time
@@ -46,7 +47,7 @@ CREATE TABLE IF NOT EXISTS totals (rollout_id TEXT PRIMARY KEY, at REAL NOT NULL
 ACTIVE_STATES = ("planned", "running", "paused", "rolling_back")
 # Events that are numbers for views and the report: nobody wants to be told of each.
 NUMBERS = ("steps", "counted")
-BEGUN, FAILED = ("in_flight", "rolling_back"), ("failed", "unreachable", "rollback_failed")
+BEGUN, BAD_STATES = ("in_flight", "rolling_back"), ("failed", "unreachable", "rollback_failed")
 HOST_COLUMNS = ("state", "from_release", "to_release", "detail", "drained", "seconds_out", "position")
 
 Totals = t.Mapping[str, t.Sequence[int]]
@@ -60,6 +61,14 @@ def default_state_dir(app: str, chosen: str | None = None) -> str:
 
 def ledger_path(state_dir: str) -> str:
     return os.path.join(state_dir, "ledger.sqlite3")
+
+
+@contextlib.contextmanager
+def read_only(path: str, timeout: float) -> t.Iterator[sqlite3.Connection]:
+    """Open the ledger at *path* for reading, which neither makes nor changes one. A writer is waited for *timeout* seconds at most."""
+    with contextlib.closing(sqlite3.connect(f"{pathlib.Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=timeout)) as connection:
+        connection.row_factory = sqlite3.Row
+        yield connection
 
 
 def process_start(pid: int) -> str:
@@ -196,7 +205,7 @@ class Ledger:
     @staticmethod
     def _pass(connection: sqlite3.Connection, rollout_id: str, host: str) -> tuple[float | None, float | None]:
         """Return when the last pass of *host* began and when it failed; it began never where its steps are recorded already."""
-        names = ("steps", *BEGUN, *FAILED)
+        names = ("steps", *BEGUN, *BAD_STATES)
         rows = connection.execute(
             f"SELECT at, event FROM events WHERE rollout_id=? AND host=? AND event IN ({', '.join('?' * len(names))}) ORDER BY number DESC",
             (rollout_id, host, *names),

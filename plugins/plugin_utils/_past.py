@@ -9,18 +9,15 @@
 from __future__ import annotations
 
 import calendar
-import contextlib
 import glob
 import os
-import pathlib
-import sqlite3
 import subprocess
 import time
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _dora as dora
-from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ACTIVE_STATES, Ledger
-from ansible_collections.seamless.rollout.plugins.plugin_utils._report import table
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ACTIVE_STATES, Ledger, read_only
+from ansible_collections.seamless.rollout.plugins.plugin_utils._report import iso, table
 
 UNCHANGED = ("pending", "skipped", "untouched")
 Journals = t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]
@@ -64,7 +61,7 @@ def of_ledger(ledger: Ledger | None, limit: int = 1000) -> list[Rollout]:
 def _begun(path: str) -> dict[str, set[str]]:
     """Return of each rollout the hosts that it began with, in one look at all events: there may be very many."""
     found: dict[str, set[str]] = {}
-    with contextlib.closing(sqlite3.connect(f"{pathlib.Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+    with read_only(path, timeout=30) as connection:
         wanted = "SELECT DISTINCT rollout_id, host FROM events WHERE event IN ('in_flight', 'rolling_back') AND host IS NOT NULL"
         for rollout_id, host in connection.execute(wanted):
             found.setdefault(rollout_id, set()).add(host)
@@ -166,16 +163,12 @@ def history(ledger: Ledger | None, journals: Journals, state_dir: str, *, limit:
     shown = [
         {
             **{key: value for key, value in one.items() if key not in ("lead", "lead_from", "touched")},
-            **{key: None if one[key] is None else _iso(one[key]) for key in ("started_at", "finished_at")},
+            **{key: None if one[key] is None else iso(one[key]) for key in ("started_at", "finished_at")},
             "seconds": None if one["finished_at"] is None else round(one["finished_at"] - one["started_at"], 1),
         }
         for one in everything[:limit]
     ]
     return {"rollouts": shown, "dora": dora.measure(over, now - days * dora.DAY, now)}
-
-
-def _iso(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def history_text(app: str, data: t.Mapping[str, t.Any]) -> str:

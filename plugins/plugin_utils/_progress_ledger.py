@@ -8,20 +8,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import pathlib
 import sqlite3
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ledger_path
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import BAD_STATES, BEGUN, ledger_path, read_only
 
-UNDER_WAY = ("in_flight", "rolling_back")
-BAD = ("failed", "unreachable", "rollback_failed")
-OVER = ("done", "rolled_back", *BAD)
+OVER = ("done", "rolled_back", *BAD_STATES)
 WANTED = (
-    *UNDER_WAY, *OVER, "running", "paused", "succeeded", "aborted", "refused", "pause", "resume", "promote", "stop", "abort", "steps", "counted",
+    *BEGUN, *OVER, "running", "paused", "succeeded", "aborted", "refused", "pause", "resume", "promote", "stop", "abort", "steps", "counted",
 )
 _QUERY = (
     "SELECT number, at, host, event, detail FROM events WHERE rollout_id=? AND number>? "
@@ -55,9 +51,7 @@ class Follower:
             return []
         try:
             # A writer has the right of way: this never waits for it, and reads for less than a millisecond.
-            uri = f"{pathlib.Path(self.path).absolute().as_uri()}?mode=ro"
-            with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0)) as connection:
-                connection.row_factory = sqlite3.Row
+            with read_only(self.path, timeout=0) as connection:
                 return connection.execute(query, values).fetchall()
         except sqlite3.Error:
             return []

@@ -16,8 +16,9 @@ import dataclasses
 import re
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import BAD_STATES, BEGUN
 from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_estimate import Estimate
-from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_ledger import BAD, OVER, UNDER_WAY
+from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_ledger import OVER
 from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_steps import DATABASE, WAIT, Step
 
 Happening = t.Dict[str, t.Any]
@@ -214,7 +215,7 @@ class Model:
             host = self._host(row["host"])
             self._end_step(host)
             host.steps = _measured(host.steps, detail.get("steps") or [])
-        elif event in (*UNDER_WAY, *OVER):
+        elif event in (*BEGUN, *OVER):
             self._move(self._host(row["host"]), event, at, detail)
 
     def _order(self, event: str, at: float, detail: t.Mapping[str, t.Any]) -> None:
@@ -235,7 +236,7 @@ class Model:
 
     def _move(self, host: Host, state: str, at: float, detail: t.Mapping[str, t.Any]) -> None:
         before, host.state = host.state, state
-        if state in UNDER_WAY and before != state:
+        if state in BEGUN and before != state:
             host.begun, host.reason, host.steps = at, "", {}
             self.first = at if self.first is None else self.first
             self.tell("host_started", at, host=host.name, status=state)
@@ -292,11 +293,11 @@ class Model:
 
     def view(self, now: float, rows: int) -> View:
         """Return what there is to see, with no more than *rows* hosts."""
-        busy = [host for host in self.hosts.values() if host.state in UNDER_WAY or host.running and (host.step.name or host.state not in OVER)]
+        busy = [host for host in self.hosts.values() if host.state in BEGUN or host.running and (host.step.name or host.state not in OVER)]
         place = {name: number for number, name in enumerate(self.to_do)}
         told = [host for host in busy if host.step.name != WAIT or host.reason]
         waiting, busy = len(busy) - len(told), told
-        busy.sort(key=lambda host: (host.step.name == WAIT, host.state not in UNDER_WAY, place.get(host.name, len(place))))
+        busy.sort(key=lambda host: (host.step.name == WAIT, host.state not in BEGUN, place.get(host.name, len(place))))
         shown = [self._line(host, now) for host in busy[:rows]]
         release = self.facts.get("release") or ""
         return View(
@@ -304,7 +305,7 @@ class Model:
             elapsed=now - (self.begun or now), left=self.left(now) if self.planned and not self.halted else None,
             lines=shown, more=len(busy) - len(shown), waiting=waiting,
             traffic=[Traffic(name, rate, errors) for name, (rate, errors) in sorted(self._counts.items())], backfills=dict(self.backfills),
-            failed=[host.name for host in self.hosts.values() if host.state in BAD], halted=self.halted,
+            failed=[host.name for host in self.hosts.values() if host.state in BAD_STATES], halted=self.halted,
         )
 
     @staticmethod
@@ -313,5 +314,5 @@ class Model:
             seconds = (now if host.running else max(host.since, host.ended)) - host.since
             note = host.reason or ("" if host.running or host.step.name == DATABASE else "waits for the others")
             return Line(host.name, host.step.words, max(0.0, seconds), note)
-        words = "waits" if host.reason else "begins or ends" if host.state in UNDER_WAY else "works"
+        words = "waits" if host.reason else "begins or ends" if host.state in BEGUN else "works"
         return Line(host.name, words, max(0.0, now - (host.begun or now)), host.reason)

@@ -15,7 +15,7 @@ import dataclasses
 import os
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_ledger import BAD
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import BAD_STATES
 from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_model import Happening
 
 try:
@@ -90,7 +90,7 @@ class Trace:
         span = self._host(told)
         span.end = told["at"]
         span.attributes.update(_attributes({"status": told["status"]}))
-        if told["status"] in BAD:
+        if told["status"] in BAD_STATES:
             span.error = told["message"] or told["status"]
 
     def _rollout_ended(self, told: Happening) -> None:

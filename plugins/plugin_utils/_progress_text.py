@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_ledger import BAD
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import BAD_STATES
 from ansible_collections.seamless.rollout.plugins.plugin_utils._progress_model import Failure, Happening, Model, View
 from ansible_collections.seamless.rollout.plugins.plugin_utils._windows import duration
 
@@ -106,7 +106,7 @@ class PlainLines:
         host = model.hosts[told["host"]]
         parts = [f"{name} {short(seconds)}" for name, seconds in host.steps.items()]
         took = f" in {short(told['seconds'])}" if told["seconds"] is not None else ""
-        detail = f" ({', '.join(parts)})" if parts and told["status"] not in BAD else ""
+        detail = f" ({', '.join(parts)})" if parts and told["status"] not in BAD_STATES else ""
         why = f": {first_line(told['message'])}" if told["message"] else ""
         text = f"{host.name}: {told['status'].replace('_', ' ')}{took}{detail}{why}"
         if told["status"] in ("rolled_back", "rollback_failed"):

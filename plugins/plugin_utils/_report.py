@@ -34,8 +34,8 @@ def result_data(rollout: t.Mapping[str, t.Any], hosts: t.Mapping[str, t.Mapping[
         "why": rollout["halted"] or "",
         "owner": rollout["owner"],
         "reason": rollout["reason"],
-        "started_at": _iso(rollout["started_at"]),
-        "finished_at": _iso(finished),
+        "started_at": iso(rollout["started_at"]),
+        "finished_at": iso(finished),
         "seconds": round(finished - rollout["started_at"], 1),
         "hosts": {
             name: {
@@ -50,7 +50,7 @@ def result_data(rollout: t.Mapping[str, t.Any], hosts: t.Mapping[str, t.Mapping[
         },
         "canary": _canary(events),
         "events": [
-            {"at": _iso(event["at"]), "host": event["host"], "event": event["event"], "detail": event["detail"]}
+            {"at": iso(event["at"]), "host": event["host"], "event": event["event"], "detail": event["detail"]}
             for event in events
             if event["event"] not in NUMBERS
         ],
@@ -60,10 +60,10 @@ def result_data(rollout: t.Mapping[str, t.Any], hosts: t.Mapping[str, t.Mapping[
 def _canary(events: t.Sequence[t.Any]) -> dict[str, t.Any] | None:
     """Return the last verdict on the canary, with the numbers that it was decided on; None where nobody judged one."""
     verdicts = [event for event in events if event["event"] == "canary_verdict"]
-    return {"at": _iso(verdicts[-1]["at"]), **verdicts[-1]["detail"]} if verdicts else None
+    return {"at": iso(verdicts[-1]["at"]), **verdicts[-1]["detail"]} if verdicts else None
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 

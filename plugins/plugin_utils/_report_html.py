@@ -14,6 +14,7 @@ import typing as t
 
 import jinja2
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _report_charts as charts
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import BAD_STATES
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report_data import times
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report_page import PAGE, SCRIPT, STYLE
 from ansible_collections.seamless.rollout.plugins.plugin_utils._story import Host, Story, deeds, merged, once
@@ -21,7 +22,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._windows import d
 from markupsafe import Markup
 
 _GOOD = ("succeeded", "done", "pass")
-_POOR = ("failed", "unreachable", "rollback_failed", "fail")
+_POOR = (*BAD_STATES, "fail")
 _SOFT = ("skipped", "untouched", "pending")
 # With more hosts than this, those that failed come first of all, and what is long is closed.
 _MANY = 60

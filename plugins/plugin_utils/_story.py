@@ -16,14 +16,14 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._host_steps import Step
-from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import BEGUN, FAILED
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import BAD_STATES, BEGUN
 from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import VERBS
 
 Row = t.Mapping[str, t.Any]
 
 OLD, NEW = "old", "new"
 _DECIDED = {"running": "takes no further host", "paused": "pauses the rollout", "rolling_back": "takes back what was updated"}
-# What BEGUN and FAILED name are events and states alike.
+# What BEGUN and BAD_STATES name are events and states alike.
 _ENDS = ("succeeded", "failed", "aborted", "rolled_back", "rollback_failed")
 
 
@@ -82,7 +82,7 @@ class Host:
     def went_wrong(self) -> bool:
         """Whether it failed, also where it was taken back since. A failure of an earlier run that was made good is none."""
         state = self.row["state"]
-        return state in (*FAILED, *BEGUN) or state == "rolled_back" and bool(self.failure)
+        return state in (*BAD_STATES, *BEGUN) or state == "rolled_back" and bool(self.failure)
 
     def serving(self, balanced: bool) -> list[Serving]:
         """Return which release the host served when, with gaps while it was out of rotation. Who is *balanced* stays out until it was enabled."""
@@ -192,7 +192,7 @@ def tell(rollout: Row, hosts: t.Mapping[str, Row], events: t.Sequence[Row]) -> S
             host.passes[-1].steps = list(_steps(event["detail"]))
         elif event["event"] in ("done", "rolled_back") and host.passes:
             host.passes[-1].ended = event["at"]
-        elif event["event"] in FAILED:
+        elif event["event"] in BAD_STATES:
             host.failure = str(event["detail"].get("detail") or "")
     story = Story(rollout, plan, told, events, groups, float(rollout["finished_at"] or time.time()))
     story.spans = _spans(story)

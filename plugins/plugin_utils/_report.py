@@ -17,7 +17,8 @@ _MOST_ROWS = 200
 
 
 def table(rows: t.Sequence[t.Sequence[str]], indent: str = "  ") -> list[str]:
-    """Return *rows* as lines with aligned columns."""
+    """Return *rows* as lines with aligned columns, each row on one line whatever its cells say."""
+    rows = [[" ".join(cell.split("\n")) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     return [(indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths))).rstrip() for row in rows]
 

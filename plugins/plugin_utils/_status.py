@@ -192,7 +192,7 @@ def status_text(app: str, status: t.Mapping[str, t.Any]) -> str:
     lines += [f"  balancer {machine}: {problem}" for machine, problem in status["balancer_problems"].items()]
     if status["findings"]:
         lines += ["", "What is not as it should be:"]
-        lines += table([[one["severity"], one["code"], drift.worded(one).replace("\n", " ")[:300]] for one in status["findings"]])
+        lines += table([[one["severity"], one["code"], drift.worded(one)[:300]] for one in status["findings"]])
     if status["last_rollout"]:
         lines += ["", "Last rollout from this controller:", result_text(status["last_rollout"])]
     return "\n".join(lines)

@@ -90,6 +90,14 @@ def test_a_host_that_cannot_be_read_is_a_line_and_hides_no_other(tmp_path: t.Any
     assert status["hosts"]["web2"]["reachable"] is False and row_of(text, "web1").startswith("web1 2.0 good")
 
 
+def test_a_message_of_many_lines_is_one_line_of_the_table(tmp_path: t.Any, survey: t.Any) -> None:
+    hosts = {"web1": survey(), "web2": {"failed": True, "msg": "Traceback:\n  in read\nOSError: no space"}}
+    dummy, text = look(tmp_path, hosts, answer("lb1", web1=("up", "ready", None)))
+    assert row_of(text, "web2").endswith("Traceback: in read OSError: no space")
+    told = [line.split()[0] for line in text.splitlines() if "OSError: no space" in line]
+    assert told == ["CRITICAL", "web2", "critical"] and "\nOSError" not in text
+
+
 def test_a_host_out_of_rotation_says_by_whom_and_a_dead_balancer_is_named(tmp_path: t.Any, survey: t.Any) -> None:
     dead = {"item": {"delegate": "lb2"}, "failed": True, "msg": "HAProxy's socket /run/haproxy/admin.sock refuses connections"}
     gone = {"item": {"delegate": "lb3"}, "unreachable": True}

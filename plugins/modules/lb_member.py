@@ -148,6 +148,12 @@ options:
       - Least members of a pool that must stay up, a number or a percentage that is rounded up. Members that are down already cost nothing.
     type: str
     default: '1'
+  pool_min_available:
+    description:
+      - O(min_available) of single pools, by the names of their backends, for members that are in pools of different sizes.
+    type: dict
+    default: {}
+    version_added: 0.1.0
   poll_interval:
     description:
       - Seconds between two looks at the balancer.

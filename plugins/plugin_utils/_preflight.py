@@ -122,14 +122,16 @@ def judge_rotation(
             pools[name] = pools.get(name, True) and is_serving(entry)
             up = sum(is_serving(other) for other in pool["members"])
             room[name] = up - (_floor([(pool, entry)], max_unavailable, min_available, most) or 0)
-        kept.append({**call, "min_available": _floor(found, max_unavailable, min_available, most), "servers": servers})
+        floors = {pool["backend"]: _floor([(pool, entry)], max_unavailable, min_available, most) for pool, entry in found}
+        own = {"pool_min_available": floors} if len(set(floors.values())) > 1 else {}
+        kept.append({**call, "min_available": _floor(found, max_unavailable, min_available, most), **own, "servers": servers})
     return InRotation(kept, serving=all(states) if states else True, ours=ours, everywhere=all(states), pools=pools, room=room)
 
 
 def _floor(
     found: t.Sequence[tuple[dict[str, t.Any], dict[str, t.Any]]], max_unavailable: t.Any, min_available: t.Any, most: int | None
 ) -> int | None:
-    """Return how many members the smallest of the pools must keep up: at least one, unless the user wrote 0."""
+    """Return how many members each of the pools must keep up, the most of them: at least one, unless the user wrote 0."""
     floors = []
     for pool, dummy in found:
         total = int(pool["total"])

@@ -10,7 +10,6 @@ import dataclasses
 import time
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils._balancer import pools
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.rotation import Rotation
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.target import Target
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
@@ -66,7 +65,7 @@ class Exchange(Rotation):
         self.claim(self.leaving, "drain")
         come = {target.member.ref for target in self.coming}
         afterwards = [dataclasses.replace(member, admin="ready") if member.ref in come else member for member in self.everyone]
-        pools.check_floor(afterwards, {target.member.ref for target in self.leaving}, self.params["min_available"], self.ramping())
+        self.check_floor(afterwards, self.leaving)
 
     def _change(self) -> None:
         for driver in self.drivers:

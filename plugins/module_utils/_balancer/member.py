@@ -33,6 +33,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "on_timeout": {"type": "str", "choices": ["fail", "maintenance", "shutdown_sessions", "continue"], "default": "fail"},
     "enable_timeout": {"type": "float", "default": 30},
     "min_available": {"type": "str", "default": "1"},
+    "pool_min_available": {"type": "dict", "default": {}},
     "poll_interval": {"type": "float", "default": 0.1},
     "settle_polls": {"type": "int", "default": 3},
     "sticky": {"type": "str", "choices": ["keep", "move"], "default": "keep"},
@@ -54,7 +55,8 @@ def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         raise SeamlessError("balancers works in a task only: run the module on each balancer's machine.")
     if not params["members"]:
         raise SeamlessError("members is not set: name the servers to bring to a state, or balancers, each with its member.")
-    floor_of(params["min_available"], 1)
+    for amount in (params["min_available"], *params["pool_min_available"].values()):
+        floor_of(str(amount), 1)
     if ramp.read(params["weight_ramp"]) and (params["state"] != "enabled" or params["instead_of"] or not params["wait"]):
         raise SeamlessError("weight_ramp is set: it goes with state: enabled and wait: true, and without instead_of.")
     wanted = WANTED[params["state"]]

@@ -55,10 +55,13 @@ def floor_of(amount: str, total: int) -> int:
     return -(-int(number) * total // 100) if text.endswith("%") else int(number)
 
 
-def check_floor(members: t.Sequence[Member], leaving: t.Collection[MemberRef], amount: str, ramping: t.Collection[str] = ()) -> None:
+def check_floor(
+    members: t.Sequence[Member], leaving: t.Collection[MemberRef], amount: str, ramping: t.Collection[str] = (),
+    amounts: t.Mapping[str, t.Any] | None = None,
+) -> None:
     """Refuse to take out *leaving* where a pool would fall below its floor. Members that don't serve now cost nothing, and backup
     servers are no capacity: they get no requests while another one is up. Nor are those *ramping*, by the keys of their references:
-    what they get is a part of their share."""
+    what they get is a part of their share. A pool that *amounts* names has that floor, the others have *amount*."""
     pools: dict[tuple[str, str], list[Member]] = {}
     for member in members:
         if not member.backup:
@@ -66,7 +69,7 @@ def check_floor(members: t.Sequence[Member], leaving: t.Collection[MemberRef], a
     for (balancer, backend), pool in pools.items():
         serving = [member for member in pool if member.serving and member.ref.key not in ramping]
         going = [member for member in serving if member.ref in leaving]
-        floor = floor_of(amount, len(pool))
+        floor = floor_of(str((amounts or {}).get(backend, amount)), len(pool))
         if going and len(serving) - len(going) < floor:
             names = ", ".join(member.ref.name for member in going)
             raise SeamlessError(

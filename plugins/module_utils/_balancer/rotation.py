@@ -90,7 +90,11 @@ class Rotation:
         """Refuse members that are somebody else's, and any step below the floor."""
         self.claim(self.targets, admin)
         if all(target.driver.knows_pools for target in self.targets):
-            pools.check_floor(self.everyone, {target.member.ref for target in self.targets}, self.params["min_available"], self.ramping())
+            self.check_floor(self.everyone, self.targets)
+
+    def check_floor(self, members: t.Sequence[Member], leaving: t.Sequence[Target]) -> None:
+        refs = {target.member.ref for target in leaving}
+        pools.check_floor(members, refs, self.params["min_available"], self.ramping(), self.params["pool_min_available"])
 
     def claim(self, targets: t.Sequence[Target], admin: str) -> None:
         """Refuse members that are somebody else's, and say of the others whether they change."""

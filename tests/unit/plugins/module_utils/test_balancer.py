@@ -143,6 +143,8 @@ def leaving(*names: str) -> set[MemberRef]:
 
 
 def test_the_floor_counts_members_that_serve_now() -> None:
+    check_floor(pool(True, True, True), leaving("web1", "web2"), "3", amounts={"shop": 1})
+    check_floor(pool(True, True, True), leaving("web1", "web2"), "1", amounts={"other": 3})
     check_floor(pool(True, True, True), leaving("web1", "web2"), "1")
     with pytest.raises(SeamlessError, match="2 of 3 members are up and 2 must stay up") as caught:
         check_floor(pool(True, True, False), leaving("web1"), "2")

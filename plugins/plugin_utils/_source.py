@@ -10,6 +10,8 @@ import contextlib
 import dataclasses
 import difflib
 import fcntl
+import fnmatch
+import functools
 import hashlib
 import json
 import os
@@ -267,11 +269,17 @@ def _archive(source: t.Mapping[str, t.Any], state_dir: str) -> tuple[str, str | 
     return tree, None, []
 
 
+def _excluded(tree: str, exclude: t.Sequence[str], directory: str, names: t.Sequence[str]) -> set[str]:
+    """Return which *names* of *directory* are left out, by their paths from the top of *tree* as in a source without a build."""
+    inside = os.path.relpath(directory, tree)
+    return {name for name in names if any(fnmatch.fnmatch(os.path.normpath(os.path.join(inside, name)), pattern) for pattern in exclude)}
+
+
 def _build(command: t.Any, tree: str, state_dir: str, exclude: list[str]) -> str:
     """Run the build command once, in a copy, so that the user's own tree stays as it is."""
     place = _fresh_tree(state_dir, f"build-{hashlib.sha256(tree.encode()).hexdigest()[:16]}")
     shutil.rmtree(place)
-    shutil.copytree(tree, place, symlinks=True, ignore=shutil.ignore_patterns(*exclude))
+    shutil.copytree(tree, place, symlinks=True, ignore=functools.partial(_excluded, tree, exclude))
     shell = isinstance(command, str)
     done = subprocess.run(
         command if shell else [str(item) for item in command], shell=shell, cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _files
@@ -47,6 +48,20 @@ def _refuse_links_above(tree: str, name: str) -> None:
         parent = os.path.dirname(parent)
 
 
+def _copy(source: str, target: str, owner: tuple[int, int] | None) -> None:
+    """Copy a directory, which is there in whole and with its *owner*, or not at all."""
+    temporary = tempfile.mkdtemp(prefix=".new-", dir=os.path.dirname(target))
+    try:
+        shutil.copytree(source, os.path.join(temporary, "tree"), symlinks=True)
+        if owner:
+            for directory, names, files in os.walk(temporary):
+                for name in [*names, *files]:
+                    os.chown(os.path.join(directory, name), *owner, follow_symlinks=False)
+        os.rename(os.path.join(temporary, "tree"), target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def make_links(
     store: Store, tree: str, linked_dirs: t.Sequence[str], linked_files: t.Sequence[str], owner: tuple[int, int] | None
 ) -> list[str]:
@@ -62,7 +77,7 @@ def make_links(
             brought = os.path.isdir(place) and not os.path.islink(place) and set(os.listdir(place)) - {".gitkeep", ".keep"}
             if brought and not os.path.lexists(shared):
                 _files.make_directory(os.path.dirname(shared))
-                shutil.copytree(place, shared, symlinks=True)
+                _copy(place, shared, owner)
                 warnings.append(f"{shared} was made from what the release brings at {name}")
             elif brought:
                 warnings.append(f"the release brings files at {name}, which is linked to {shared}: they are left out")

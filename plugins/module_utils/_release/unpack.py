@@ -81,6 +81,11 @@ def unpack_archive(path: str, target: str, *, strip_components: int = 0, name: s
         _unpack_tar(path, target, strip_components, name, external_links)
     else:
         raise SeamlessError(f"{name} is neither a tar nor a zip archive: build one with tar -czf, or use type: directory.")
+    # Whoever's umask is at work: one archive is one tree with one digest, which the application's user can enter.
+    for directory, names, dummy in os.walk(target):
+        for inner in names:
+            if not os.path.islink(os.path.join(directory, inner)):
+                os.chmod(os.path.join(directory, inner), 0o755)
 
 
 def _stripped(path: str, count: int) -> str | None:

@@ -10,6 +10,7 @@ import hashlib
 import http.server
 import io
 import os
+import shutil
 import stat
 import tarfile
 import threading
@@ -125,6 +126,25 @@ def test_tar_and_zip_give_the_same_release(tmp_path: t.Any) -> None:
         unpack.unpack_archive(str(tmp_path / name), str(out), strip_components=1)
         digests.add(manifest.digest_of(unpack.scan(str(out))))
     assert digests == {manifest.digest_of(unpack.scan(tree))}
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_an_archive_is_the_same_release_under_every_umask(tmp_path: t.Any, kind: str) -> None:
+    shutil.make_archive(str(tmp_path / "a"), "gztar" if kind == "tar" else "zip", make_tree(tmp_path / "tree"))
+    path = str(tmp_path / ("a.tar.gz" if kind == "tar" else "a.zip"))
+    digests = set()
+    before = os.umask(0o022)
+    try:
+        for mask in (0o022, 0o077, 0o002):
+            os.umask(mask)
+            out = tmp_path / f"{mask}"
+            out.mkdir()
+            unpack.unpack_archive(path, str(out))
+            digests.add(manifest.digest_of(unpack.scan(str(out))))
+            assert {stat.S_IMODE(os.stat(entry).st_mode) for entry in os.scandir(out) if entry.is_dir()} == {0o755}
+    finally:
+        os.umask(before)
+    assert len(digests) == 1
 
 
 def make_tree(path: t.Any, files: int = 5, salt: str = "") -> str:
@@ -254,6 +274,31 @@ def test_shared_paths_are_linked_and_seeded_once(tmp_path: t.Any, store: Store, 
     assert os.path.isdir(os.path.join(store.release_path("1.0"), "var/log"))
 
 
+def test_what_a_release_brings_as_shared_content_gets_the_owner_and_is_there_in_whole(
+    tmp_path: t.Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create()
+    tree = tmp_path / "one"
+    (tree / "storage" / "logs").mkdir(parents=True)
+    (tree / "storage" / "logs" / ".gitignore").write_text("*")
+    (tree / "storage" / "last").symlink_to("logs")
+    given: list[tuple[str, int, int, bool]] = []
+
+    def chown(path: str, uid: int, gid: int, follow_symlinks: bool = True) -> None:
+        given.append((os.path.relpath(path, store.shared).partition("tree")[2], uid, gid, follow_symlinks))
+
+    monkeypatch.setattr(os, "chown", chown)
+    shared.make_links(store, str(tree), ["storage"], [], (33, 44))
+    assert sorted(given) == sorted((path, 33, 44, False) for path in ("", "/logs", "/last", "/logs/.gitignore"))
+    assert os.listdir(store.shared) == ["storage"] and os.readlink(os.path.join(store.shared, "storage", "last")) == "logs"
+    (tmp_path / "two" / "data").mkdir(parents=True)
+    (tmp_path / "two" / "data" / "a").write_text("a")
+    monkeypatch.setattr(os, "chown", lambda *dummy, **named: (_ for _ in ()).throw(PermissionError("no")))
+    with pytest.raises(PermissionError):
+        shared.make_links(store, str(tmp_path / "two"), ["data"], [], (33, 44))
+    assert os.listdir(store.shared) == ["storage"]
+
+
 @pytest.mark.parametrize(
     ("dirs", "files", "message"),
     [(["../up"], [], "inside the release"), (["/abs"], [], "inside the release"), (["a", "a/b"], [], "lies inside a"), (["a"], ["a"], "stands twice")],
@@ -340,6 +385,19 @@ def test_a_build_runs_once_in_a_copy(tmp_path: t.Any) -> None:
     assert not os.path.exists(os.path.join(tree, "artifact"))
     with pytest.raises(SeamlessError, match="ended with 3"):
         _source.resolve({**source, "build": "exit 3"}, app="a", release="2", rollout_id="r2", state_dir=str(tmp_path / "s"))
+
+
+def test_what_is_excluded_is_the_same_with_a_build(tmp_path: t.Any) -> None:
+    for name in ("config/local.yml", "config/all.yml", "lib/tmp/kept", "tmp/gone", "tests/a/b"):
+        os.makedirs(os.path.dirname(tmp_path / "tree" / name), exist_ok=True)
+        (tmp_path / "tree" / name).write_text(name)
+    source = {"type": "directory", "path": str(tmp_path / "tree"), "exclude": ["config/local.yml", "tests/*", "tmp"]}
+    found = []
+    for more in ({}, {"build": "true"}):
+        resolved = _source.resolve({**source, **more}, app="a", release="1", rollout_id=f"r{len(found)}", state_dir=str(tmp_path / f"s{len(found)}"))
+        found.append(resolved.digest)
+    assert found[0] == found[1] and not os.path.exists(os.path.join(resolved.tree, "config", "local.yml"))
+    assert os.path.exists(os.path.join(resolved.tree, "lib", "tmp", "kept"))
 
 
 def test_credentials_are_never_written_down() -> None:

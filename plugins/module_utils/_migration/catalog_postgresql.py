@@ -35,7 +35,7 @@ SELECT c.relname, ARRAY(SELECT a.attname::text
     WHERE k.n <= i.indnkeyatts AND k.attnum > 0 ORDER BY k.n),
   i.indisunique, i.indisprimary, i.indisvalid AND i.indisready, i.indpred IS NOT NULL OR i.indexprs IS NOT NULL,
   (SELECT o.conname FROM pg_constraint o WHERE o.conindid = i.indexrelid AND o.conrelid = i.indrelid AND o.contype IN ('p', 'u', 'x') LIMIT 1),
-  pg_get_indexdef(i.indexrelid)
+  pg_get_indexdef(i.indexrelid), NOT i.indimmediate
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = %s ORDER BY c.relname"""
 
 _NAMES = """ARRAY(SELECT a.attname::text
@@ -43,7 +43,8 @@ _NAMES = """ARRAY(SELECT a.attname::text
 
 _FOREIGN_KEYS = f"""
 SELECT o.conname, n.nspname, c.relname, {_NAMES.format(array="o.conkey", table="o.conrelid")}, fn.nspname, f.relname,
-  {_NAMES.format(array="o.confkey", table="o.confrelid")}, o.confupdtype::text, o.confdeltype::text, o.conrelid, o.confrelid
+  {_NAMES.format(array="o.confkey", table="o.confrelid")}, o.confupdtype::text, o.confdeltype::text, o.condeferrable, o.condeferred,
+  o.confmatchtype = 'f', o.conrelid, o.confrelid
 FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_class f ON f.oid = o.confrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace
 WHERE o.contype = 'f' AND %s IN (o.conrelid, o.confrelid) ORDER BY o.conname"""
@@ -125,7 +126,7 @@ def read_table(db: Database, name: Name) -> Table | None:
         return None
     oid, schema, relation, kind, dummy, rows, size = found[0]
     triggers = db.rows(_TRIGGERS, (oid,))
-    keys = [(_foreign_key(row), row[9], row[10]) for row in db.rows(_FOREIGN_KEYS, (oid,))]
+    keys = [(_foreign_key(row[:-2]), *row[-2:]) for row in db.rows(_FOREIGN_KEYS, (oid,))]
     return Table(
         name=Name(schema, relation),
         columns=tuple(map(_column, db.rows(_COLUMNS, (oid,)))),
@@ -151,14 +152,14 @@ def _column(row: tuple[t.Any, ...]) -> Column:
 
 
 def _index(row: tuple[t.Any, ...]) -> Index:
-    name, columns, unique, primary, valid, partial, constraint, definition = row
-    return Index(name, tuple(columns), unique, primary, valid, partial, constraint, definition)
+    name, columns, unique, primary, valid, partial, constraint, definition, deferrable = row
+    return Index(name, tuple(columns), unique, primary, valid, partial, constraint, definition, deferrable)
 
 
 def _foreign_key(row: tuple[t.Any, ...]) -> ForeignKey:
-    name, schema, table, columns, target_schema, target, target_columns, on_update, on_delete = row[:9]
-    source = Name(schema, table)
-    return ForeignKey(name, source, tuple(columns), Name(target_schema, target), tuple(target_columns), _ACTIONS[on_update], _ACTIONS[on_delete])
+    name, schema, table, columns, target_schema, target, target_columns, on_update, on_delete, *more = row
+    source, there = Name(schema, table), Name(target_schema, target)
+    return ForeignKey(name, source, tuple(columns), there, tuple(target_columns), _ACTIONS[on_update], _ACTIONS[on_delete], *more)
 
 
 def _dependents(db: Database, oid: int) -> tuple[Dependent, ...]:

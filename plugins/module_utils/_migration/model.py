@@ -56,6 +56,7 @@ class Index:
     partial: bool = False  # has a WHERE or is over expressions
     constraint: str | None = None
     definition: str = ""
+    deferrable: bool = False  # PostgreSQL's DEFERRABLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,9 @@ class ForeignKey:
     target_columns: tuple[str, ...]
     on_update: str = "NO ACTION"
     on_delete: str = "NO ACTION"
+    deferrable: bool = False  # PostgreSQL's DEFERRABLE, and INITIALLY DEFERRED
+    deferred: bool = False
+    full: bool = False  # PostgreSQL's MATCH FULL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +107,8 @@ class Table:
     is_view: bool = False
     partitioned: bool = False
     coming: tuple[str, ...] = ()  # of its columns, those that an earlier operation of the same migration adds
+    leaving: tuple[str, ...] = ()  # those that one of them replaces or drops
+    bound: tuple[str, ...] = ()  # those that one of them changes, or makes an index or constraint over
 
     def column(self, name: str) -> Column | None:
         return next((column for column in self.columns if column.name == name), None)

@@ -23,6 +23,10 @@ def planned(db: Database, spec: Spec) -> tuple[tuple[Plan, ...], dict[Name, Tabl
     seen: dict[Name, Table] = {}
     plans: list[Plan] = []
     options = PlanOptions(canary=spec.canary, shield=spec.shield, default_schema=db.default_schema)
+    try:
+        registry.check_together(spec.operations, db.engine, db.default_schema)
+    except SeamlessError as exc:
+        raise SeamlessError(f"Migration {spec.name}: {exc}", **exc.details) from exc
     for number, operation in enumerate(spec.operations):
         try:
             new = [name for name in registry.needs(operation, db.engine, db.default_schema) if name not in tables]

@@ -15,6 +15,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.operat
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, constant, default_of, type_sql, zero
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.company import company
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import counted
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.together import computed
 
 _EVENTS = ("INSERT", "UPDATE")
 
@@ -28,6 +29,8 @@ def add_column(work: Work) -> Plan:
     default = work.expression(values["default"], (), table) if "default" in values else None
     names = [column.name for column in table.columns]
     filling = work.expression(values["backfill"], names, table) if "backfill" in values else None
+    if filling is not None and (default is None or (work.postgresql and not nullable)):
+        filling = computed(work, "backfill", names, table, inserts=default is None)
     column = Column(work.free(table, values["column"]), type_, nullable, default)
     if not nullable and default is None and filling is None:
         raise work.refuse(
@@ -143,7 +146,7 @@ def drop_column(work: Work) -> Plan:
     table = work.table()
     column = work.column(table, work.values["column"])
     names = [other for other in _names(table) if other != column.name]
-    down = work.expression(work.values["down"], names, table) if "down" in work.values else None
+    down = computed(work, "down", names, table) if "down" in work.values else None
     if not column.nullable and default_of(column) is None and down is None:
         raise work.refuse(
             f"{column.name} of {table.name} is NOT NULL and has no default, and new code writes rows without it: say by down what old code shall find there, "

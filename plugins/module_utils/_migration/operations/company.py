@@ -16,6 +16,8 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration import
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Dependent, ForeignKey, Index, Table
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work
 
+TWO = "Make two migrations, one after the other."
+
 _WOULD_DO = {
     "view": "drop the view before and make it again after the contract",
     "materialized view": "drop the view before and make it again after the contract",
@@ -75,6 +77,10 @@ def company(work: Work, table: Table, old: t.Sequence[str], moved: t.Mapping[str
             raise work.refuse(
                 f"the index {index.name} of {table.name} is over {_names(old)}, and one of its kind can't be made while writes go on: drop it first."
             )
+        if index.deferrable:
+            raise work.refuse(
+                f"the unique key {index.constraint} of {table.name} is DEFERRABLE, and one that is can't be made while writes go on: drop it first."
+            )
     notes = []
     carried = []
     for index in indexes:
@@ -98,7 +104,20 @@ def company(work: Work, table: Table, old: t.Sequence[str], moved: t.Mapping[str
                 f"the foreign key {key.name} of {table.name} changes {_names(key.columns)} by itself (ON UPDATE {key.on_update}, "
                 f"ON DELETE {key.on_delete}), and InnoDB fires no triggers then: the shapes would drift apart. Make it RESTRICT first."
             )
+    if work.postgresql and table.partitioned and (carried or foreign_keys or any(index.unique for index in indexes)):
+        raise work.refuse(
+            f"{table.name} is partitioned, and {_names([*(index.name for index in indexes), *(key.name for key in foreign_keys)])} is over {_names(old)}: "
+            f"PostgreSQL makes neither an index nor a foreign key of a partitioned table again while writes go on. Drop it first, or use a maintenance window."
+        )
     checks = tuple(item for item in table.dependents if item.kind == "check" and set(old) & set(item.columns))
+    uses = [("index", index.name, _columns(work, table, index)) for index in indexes] + [("foreign key", key.name, key.columns) for key in foreign_keys]
+    for what, name, columns in [*uses, *(("check", check.name, check.columns) for check in checks)]:
+        others = [column for column in table.leaving if column in columns and column not in old]
+        if others:
+            raise work.refuse(
+                f"the {what} {name} of {table.name} is over {_names(old)} and over {_names(others)}, "
+                f"which an earlier operation of this migration replaces or drops: neither could make it for both. {TWO}"
+            )
     carries = plain and bool(moved) and all(item.definition for item in checks)
     for check in checks:
         if not work.postgresql:

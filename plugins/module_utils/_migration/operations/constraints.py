@@ -14,6 +14,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.operat
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import sync_postgresql as sync_pg
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import MARKER, Work, default_of
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import counted
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.together import computed
 
 _ON_DELETE = ("NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT")
 
@@ -27,7 +28,7 @@ def set_not_null(work: Work) -> Plan:
     if column.generated:
         raise work.refuse(f"{column.name} is a generated column: make its expression one that is never NULL.")
     names = [other.name for other in table.columns if other.name != column.name]
-    value = work.expression(work.values["value"], names, table)
+    value = computed(work, "value", names, table)
     q, name = work.q(column.name), table.name
     plain, new = work.using(value, names), work.using(value, names, "NEW.")
     fill = work.fill(table, {column.name: plain}, f"{q} IS NULL AND ({plain}) IS NOT NULL")

@@ -40,6 +40,14 @@ def exact(type_: str) -> bool:
     return bool(_EXACT.match(type_))
 
 
+def collated(type_: str) -> bool:
+    """Say whether a column of *type_* has a collation, and the type leaves it open which."""
+    low = type_.strip().lower()
+    if re.search(r"\b(?:character set|charset|ascii|unicode|byte|binary)\b|^n(?:ational|char|varchar)\b", low):
+        return False
+    return bool(re.match(r"(?:pg_catalog\.)?(?:character(?: varying)?|(?:var|bp)?char|(?:tiny|medium|long)?text|enum|set)\b(?!\s*\[)", low))
+
+
 def cast_type(type_: str) -> str | None:
     """Return what MariaDB's CAST takes for a column of *type_*; None where it has nothing."""
     low = type_.strip().lower()

@@ -45,7 +45,8 @@ def add_index(work: Work) -> Plan:
     names = [column.name for column in table.columns]
     where = f" WHERE ({work.using(work.expression(values['where'], names, table), names)})" if values.get("where") else ""
     rest = f"{f'USING {work.q(method.lower())} ' if method else ''}({listed}){where}"
-    return work.plan(table, validate=(pg.concurrent_index(work, table, name, rest, unique=unique),), abort=(pg.drop_index(work, table, name),))
+    step, free = pg.concurrent_index(work, table, name, rest, unique=unique), pg.name_free(work, table.name, name)
+    return work.plan(table, before=(free,), validate=(step,), abort=(pg.drop_index(work, table, name),))
 
 
 def _entry(work: Work, table: Table, entry: str) -> str:

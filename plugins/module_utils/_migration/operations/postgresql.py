@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import expressions
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import ForeignKey, Index, Name, Step, Table
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Check, ForeignKey, Index, Name, Step, Table
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.company import Company, after_using
 
@@ -31,27 +31,40 @@ def constraint_there(work: Work, table: Name, name: str, *, valid: bool = False)
     return f"SELECT EXISTS ({found})"
 
 
-def index_there(work: Work, name: Name, *, valid: bool) -> str:
-    return f"SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_index WHERE indexrelid = {regclass(work, name)} AND {'' if valid else 'NOT '}indisvalid)"
+def _index(work: Work, table: Name, name: Name) -> str:
+    return f"SELECT 1 FROM pg_catalog.pg_index WHERE indexrelid = {regclass(work, name)} AND indrelid = {regclass(work, table)}"
+
+
+def index_there(work: Work, table: Name, name: Name, *, valid: bool) -> str:
+    return f"SELECT EXISTS ({_index(work, table, name)} AND {'' if valid else 'NOT '}indisvalid)"
+
+
+def name_free(work: Work, table: Name, name: str) -> Check:
+    """Return the check that *name* is free for an index of *table*: it is when that index itself has it."""
+    where = Name(table.schema, name)
+    source = f"FROM pg_catalog.pg_class WHERE oid = {regclass(work, where)} AND NOT EXISTS ({_index(work, table, where)})"
+    shown = "coalesce((SELECT 'index of ' || indrelid::regclass::text FROM pg_catalog.pg_index WHERE indexrelid = pg_class.oid), 'no index')"
+    title = f"the name {where} is free in its schema (where it is not, give the new index another name)"
+    return Check(title, f"SELECT count(*) {source}", f"SELECT relname, {shown} {source}")
 
 
 def concurrent_index(work: Work, table: Table, name: str, rest: str, *, unique: bool, or_done: str = "") -> Step:
     """Return the step that makes an index while clients write. One that a killed run left invalid is dropped before; *or_done* is one more sign of success."""
     where = Name(table.name.schema, name)
-    valid = index_there(work, where, valid=True)
+    valid = index_there(work, table.name, where, valid=True)
     return Step(
         f"index {name}",
         (f"CREATE {'UNIQUE ' if unique else ''}INDEX CONCURRENTLY {work.q(name)} ON {work.sql(table.name)} {rest}",),
         transaction=False,
         done=f"SELECT ({valid}) OR ({or_done})" if or_done else valid,
-        broken=index_there(work, where, valid=False),
+        broken=index_there(work, table.name, where, valid=False),
         repair=(f"DROP INDEX CONCURRENTLY IF EXISTS {work.sql(where)}",),
     )
 
 
 def drop_index(work: Work, table: Table, name: str) -> Step:
     where = Name(table.name.schema, name)
-    gone = f"SELECT {regclass(work, where)} IS NULL"
+    gone = f"SELECT NOT EXISTS ({_index(work, table.name, where)})"
     return Step(f"drop index {name}", (f"DROP INDEX CONCURRENTLY IF EXISTS {work.sql(where)}",), transaction=False, done=gone)
 
 
@@ -70,9 +83,10 @@ def validated(work: Work, table: Name, names: t.Sequence[str]) -> tuple[Step, ..
 
 def foreign_key(work: Work, key: ForeignKey, name: str, columns: t.Iterable[str]) -> str:
     """Return the statement that adds *key* under another *name* to other *columns*; rows that are there already are not looked at."""
+    deferrable = f" DEFERRABLE INITIALLY {'DEFERRED' if key.deferred else 'IMMEDIATE'}" if key.deferrable else ""
     return (
         f"ALTER TABLE {work.sql(key.table)} ADD CONSTRAINT {work.q(name)} FOREIGN KEY ({work.list(columns)}) REFERENCES {work.sql(key.target)} "
-        f"({work.list(key.target_columns)}){work.actions(key)} NOT VALID"
+        f"({work.list(key.target_columns)}){' MATCH FULL' if key.full else ''}{work.actions(key)}{deferrable} NOT VALID"
     )
 
 

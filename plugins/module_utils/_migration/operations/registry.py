@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Column, Name, Plan, Server, Table
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import columns, constraints, indexes, reshape, sql
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import columns, constraints, indexes, reshape, sql, together
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import tables as whole
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import PlanOptions, Work, parse_name
 
@@ -96,11 +96,21 @@ def plan(
             "Leave it out; against 0A000 "
             "switch off prepared statements in the application (psycopg: prepare_threshold=None)."
         )
-    return _PLANNERS[kind](work)
+    found = _PLANNERS[kind](work)
+    together.check_columns(work)
+    return found
+
+
+def check_together(operations: t.Sequence[t.Mapping[str, t.Any]], engine: str, default_schema: str) -> None:
+    """Raise SeamlessError when one of *operations*, which are those of one migration, takes away the table of another one."""
+    found = together.check_tables([(_opened(operation)[0], needs(operation, engine, default_schema)) for operation in operations])
+    if found:
+        raise SeamlessError(f"operation {found[0] + 1} ({_opened(operations[found[0]])[0]}): {found[1]}")
 
 
 def evolved(operation: t.Mapping[str, t.Any], *, server: Server, tables: t.Mapping[Name, Table], default_schema: str = "") -> dict[Name, Table]:
-    """Return *tables* as the operations that come after *operation* in the same migration find them: with the columns that it adds.
+    """Return *tables* as the operations that come after *operation* in the same migration find them: with the columns that it adds, and
+    with what it takes away or works on noted.
 
     Plan the operations one after another, each with what this returned for the one before; so an index or a foreign key can be over a new column.
     """
@@ -119,7 +129,9 @@ def evolved(operation: t.Mapping[str, t.Any], *, server: Server, tables: t.Mappi
         added = [Column(values["to"], values["type"], True)]
     elif kind in ("split_column", "merge_columns"):
         added = [Column(name, type_, True) for name, type_ in values["to"].items()]
-    if added:
-        coming = (*table.coming, *(column.name for column in added))
-        result[table.name] = dataclasses.replace(table, columns=(*table.columns, *added), coming=coming)
+    coming = (*table.coming, *(column.name for column in added))
+    leaving = (*table.leaving, *together.leaving(kind, values))
+    result[work.name("table")] = dataclasses.replace(table, columns=(*table.columns, *added), coming=coming, leaving=leaving)
+    for name, bound in together.bound(work).items():
+        result[name] = dataclasses.replace(result[name], bound=(*result[name].bound, *bound))
     return result

@@ -22,6 +22,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.operat
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import sync_postgresql as sync_pg
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, default_of, zero
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.company import company
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.datatypes import collated
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import Sync, counted
 
 _DATA = "data_exception OR integrity_constraint_violation OR cardinality_violation OR raise_exception"
@@ -35,7 +36,8 @@ def swap(work: Work, table: Table, old: Column, type_: str) -> Plan:
             f"Give the column a new "
             f"name by to, or say prepared_statements: none when the application makes none (psycopg: prepare_threshold=None)."
         )
-    shadow = dataclasses.replace(old, name=work.free(table, work.helper(old.name)), type=type_, default=None, collation=None)
+    collation = old.collation if collated(old.type) and collated(type_) else None
+    shadow = dataclasses.replace(old, name=work.free(table, work.helper(old.name)), type=type_, default=None, collation=collation)
     if not work.postgresql and (work.values.get("up") or work.values.get("down")):
         raise work.refuse(
             "without a new name (to: ...) only the server's own conversion is possible here: give the column a new name by to, or leave out up and down."
@@ -86,13 +88,16 @@ def _postgresql(sync: Sync) -> Plan:
     leave += [f"{target} RENAME COLUMN {column} TO {away}", f"{target} RENAME COLUMN {helper} TO {column}"]
     if default:
         leave.append(f"{target} ALTER COLUMN {column} SET DEFAULT {default}")
-    leave += backward
+    # An owner is a column, whatever its name is by then: the statement is the same both ways.
+    owned = [statement for statement, dummy in sync_pg.owners(sync, {shadow.name: old.name})]
+    leave += [*owned, *backward]
     come_back = [*later.drop(), *carried.restore()]
     if default:
         come_back.append(f"{target} ALTER COLUMN {column} DROP DEFAULT")
     come_back += [f"{target} RENAME COLUMN {column} TO {helper}", f"{target} RENAME COLUMN {away} TO {column}"]
     if old.default is not None:
         come_back.append(f"{target} ALTER COLUMN {column} SET DEFAULT {old.default}")
+    come_back += owned
     back: tuple[Step, ...] = () if old.nullable else (pg.locked("not null helpers", [kept], name), *pg.not_null(work, table, [old.name]))
     return work.plan(
         table,
@@ -102,6 +107,7 @@ def _postgresql(sync: Sync) -> Plan:
                 "shadow column and its sync",
                 [
                     f"{target} ADD COLUMN {sync_pg.column_sql(work, shadow)}",
+                    *sync_pg.comments(work, table, [shadow]),
                     *([] if old.nullable else [guard]),
                     sync_pg.tried(work, table, sync.ups().values()),
                     *forward,

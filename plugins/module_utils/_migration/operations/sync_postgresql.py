@@ -11,6 +11,7 @@ One function for all directions, unconditional: measured cheaper than triggers w
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import expressions
@@ -89,6 +90,29 @@ def column_sql(work: Work, column: Column) -> str:
 
 def comments(work: Work, table: Table, columns: t.Iterable[Column]) -> list[str]:
     return [f"COMMENT ON COLUMN {work.sql(table.name)}.{work.q(column.name)} IS {work.literal(column.comment)}" for column in columns if column.comment]
+
+
+def numbers(work: Work, sequence: Name, default: str) -> bool:
+    """Say whether *default* uses *sequence*, which the catalog names with its schema or without."""
+    texts = [text.replace("''", "'") for text in re.findall(r"nextval\('((?:[^']|'')+)'::(?:pg_catalog\.)?regclass", default)]
+    plain = re.compile(r"[a-z_][a-z0-9_$]*$")
+    name, schema = ({work.q(part), *([part] if plain.match(part) else [])} for part in (sequence.name, sequence.schema))
+    return any(text in name or text in {f"{first}.{last}" for first in schema for last in name} for text in texts)
+
+
+def owners(sync: Sync, names: t.Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+    """Return what gives each sequence that numbers an old column to the new one whose default uses it, and what gives it back.
+
+    A sequence goes with the column that owns it. *names* are other names of new columns at that time.
+    """
+    work, found = sync.work, []
+    for sequence in sync.table.sequences:
+        olds = [column.name for column in sync.old if numbers(work, sequence, default_of(column) or "")]
+        news = [column for column, default in sync.defaults().items() if numbers(work, sequence, default)]
+        if olds and news:
+            owned = f"ALTER SEQUENCE {work.sql(sequence)} OWNED BY {work.sql(sync.table.name)}"
+            found.append((f"{owned}.{work.q((names or {}).get(news[0], news[0]))}", f"{owned}.{work.q(olds[0])}"))
+    return found
 
 
 def assigned(work: Work, values: t.Mapping[str, str]) -> str:
@@ -184,10 +208,7 @@ def plan(sync: Sync) -> Plan:
     alter = f"ALTER TABLE {target}"
     adds = ", ".join(f"ADD COLUMN {column_sql(work, column)}" for column in sync.finals)
     defaults = sync.defaults()
-    owned = [sequence for sequence in table.sequences for column in sync.old if sync.plain and sequence.name in (default_of(column) or "")]
-
-    def owner(column: str) -> list[str]:
-        return [f"ALTER SEQUENCE {work.sql(sequence)} OWNED BY {target}.{work.q(column)}" for sequence in owned]
+    owned = owners(sync)
 
     def helpers(columns: t.Iterable[str]) -> list[str]:
         return [not_valid(work, name, work.not_null(column), f"CHECK ({work.q(column)} IS NOT NULL)") for column in columns]
@@ -209,9 +230,8 @@ def plan(sync: Sync) -> Plan:
             come_back.append(f"{alter} ALTER COLUMN {old} SET DEFAULT {column.default}")
     leave += [f"{alter} ALTER COLUMN {work.q(column)} SET DEFAULT {default}" for column, default in defaults.items()]
     come_back += [f"{alter} ALTER COLUMN {work.q(column)} DROP DEFAULT" for column in defaults]
-    if owned:
-        leave += owner(sync.new_names[0])
-        come_back += owner(sync.old_names[0])
+    leave += [there for there, dummy in owned]
+    come_back += [returned for dummy, returned in owned]
     kept = [column.name for column in sync.old if not column.nullable]
     back: list[Step] = [locked("not null helpers", helpers(kept), name), *not_null(work, table, kept)] if kept else []
     return work.plan(

@@ -25,6 +25,14 @@ def canary_before(facts: t.Mapping[str, t.Any], host: str) -> list[str]:
     return [] if host in canary else [name for name in order[:order.index(host)] if name in canary]
 
 
+def _tier(facts: t.Mapping[str, t.Any], host: str) -> str:
+    return str((facts["hosts"].get(host) or {}).get("tier") or "")
+
+
+def _only(look: Look, hosts: t.Collection[str]) -> Look:
+    return look._replace(counts={name: count for name, count in look.counts.items() if name.partition("|")[0] in hosts})
+
+
 class Analyst:
     """One process that judges the canary. *count* reads every counter, from what it was the last time on; it raises SeamlessError where that can't be done."""
 
@@ -34,30 +42,37 @@ class Analyst:
         self.analysis = Analysis(**conductor.facts["analysis"]) if conductor.facts.get("analysis") else None
         self._why = ""
         self._next = 0.0
+        self._canary: list[str] = []
 
     def hold(self, host: str) -> str:
         """Return why *host* must wait for the verdict on the canary, "" when it need not. With the verdict, the rollout goes on, is paused or ends."""
-        analysis = self.analysis
-        canary = canary_before(self.conductor.facts, host) if analysis else []
+        analysis, facts = self.analysis, self.conductor.facts
+        tier = _tier(facts, host)
+        canary = [name for name in canary_before(facts, host) if _tier(facts, name) == tier] if analysis else []
         if analysis is None or not canary:
             return ""
         now = time.time()
-        if now < self._next:
+        if now < self._next and canary == self._canary:
             return self._why
         events = self._events()
-        if any(event["event"] == "canary_verdict" for event in events):
+        mine = [event for event in events if list(event["detail"].get("canary") or canary) == canary]
+        if any(event["event"] == "canary_verdict" for event in mine):
             return ""
-        looks = [Look.of(event["detail"]) for event in events if event["event"] == "canary_look"]
+        # The others compare with the canary only while they have the release before.
+        old = [name for name, row in self.ledger.hosts(self.id).items() if row["state"] == "pending" and _tier(facts, name) == tier]
+        compared = {*canary, *old}
+        looks = [Look.of(event["detail"]) for event in mine if event["event"] == "canary_look"]
         past = next((Look.of(event["detail"]) for event in events if event["event"] == "canary_past"), Look(now, {}))
         if not looks or now - looks[-1].at >= analysis.interval:
             before = next((look for look in reversed(looks) if not look.problem), past)
             look = self._look(analysis, now, Counted(before.counts, before.places))
-            self.ledger.event(self.id, "canary_look", **look.detail())
+            self.ledger.event(self.id, "canary_look", canary=canary, **look.detail())
             looks.append(look)
-        verdict = judge(analysis, canary, past.counts, looks, slow=any(count.slow for look in looks for count in look.counts.values()))
+        looks = [_only(look, compared) for look in looks]
+        verdict = judge(analysis, canary, _only(past, compared).counts, looks, slow=any(count.slow for look in looks for count in look.counts.values()))
         self._why = f"the canary ({', '.join(canary)}) is being judged: {verdict.why}"
         if not verdict.verdict:
-            self._next = looks[-1].at + analysis.interval
+            self._next, self._canary = looks[-1].at + analysis.interval, canary
             return self._why
         return self._conclude(analysis, verdict, canary)
 

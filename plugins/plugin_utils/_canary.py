@@ -68,6 +68,7 @@ class SequentialTest:
         self.propensity = propensities(self.past, metric)
         self.events = {"canary": 0, "control": 0}
         self.seen = {"canary": Count(), "control": Count()}
+        self.compared = 0
         self._logs = [0.0] * len(RATIOS)
         # How often the control fails for each request, from what was seen before the minute that is judged by it.
         self._failed = sum(getattr(count, metric) for count in self.past.values()) + 0.5
@@ -83,6 +84,7 @@ class SequentialTest:
         asked = {host: count for host, count in minute.items() if count.requests > 0}
         sides = {side: {host: count for host, count in asked.items() if (host in self.canary) == (side == "canary")} for side in self.seen}
         if all(sides.values()):
+            self.compared += 1
             self._judge(sides["canary"], sides["control"])
         for side, counts in sides.items():
             for count in counts.values():

@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import http.client
 import json
+import math
 import typing as t
 import urllib.error
 import urllib.parse
@@ -82,9 +84,14 @@ def gate_problems(gates: t.Any) -> list[str]:
         problems += [f"{at}.{key} is not set." for key in ("url", wanted) if not gate.get(key)]
         limits = [key for key in ("min", "max") if gate.get(key) is not None]
         problems += [] if limits else [f"{at} has neither min nor max: nothing could be wrong."]
-        problems += [f"{at}.{key} is {gate[key]!r}: use a number." for key in limits if read_number(gate[key]) is None]
+        problems += [f"{at}.{key} is {gate[key]!r}: use a number." for key in limits if not _is_limit(gate[key])]
         problems += _common(at, gate)
     return problems
+
+
+def _is_limit(value: t.Any) -> bool:
+    number = read_number(value)
+    return number is not None and math.isfinite(number)
 
 
 def _common(name: str, entry: t.Mapping[str, t.Any]) -> list[str]:
@@ -101,12 +108,15 @@ def counters(source: t.Mapping[str, t.Any], addresses: t.Mapping[str, str]) -> d
     """Return the totals of each host, by the name of its counter. *addresses* are those of the hosts. Raises SeamlessError for what gives no numbers."""
     metrics = [name for name in Count._fields if source.get(name)]
     if source["type"] == "prometheus":
-        values = {name: _of_hosts(source, str(source[name]), addresses) for name in metrics}
+        values = {name: _of_hosts(source, str(source[name]), addresses, maybe_none=name != "requests") for name in metrics}
     else:
-        answers = {host: _ask(source, str(source["url"]).replace("{host}", address)) for host, address in addresses.items()}
+        answers = _answers(source, addresses)
         values = {name: {host: _dug(answer, str(source[name]), host) for host, answer in answers.items()} for name in metrics}
+    rows = {host: {name: values[name].get(host, 0.0) for name in metrics} for host in addresses if host in values["requests"]}
+    # A host one of whose numbers is NaN is left out as a whole: its failures would be none, and all of them new with the next reading.
     return {
-        f"{host}|{source['type']}": Count(**{name: int(values[name].get(host, 0)) for name in metrics}) for host in addresses if host in values["requests"]
+        f"{host}|{source['type']}": Count(**{name: int(value) for name, value in row.items()})
+        for host, row in rows.items() if all(math.isfinite(value) for value in row.values())
     }
 
 
@@ -121,17 +131,44 @@ def gates(entries: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
         name = gate.get("name") or gate.get("query") or gate.get("value")
         if not found:
             raise SeamlessError(f"{name}: {shown(str(gate['url']))} has no value for it")
+        wrong = next((value for value in found if not math.isfinite(value)), None)
+        if wrong is not None:
+            raise SeamlessError(f"{name} is {wrong}, which is no number: have it give one always, or take the gate out of rollout_canary_analysis.gates.")
         sentences += [f"{name} is {value:g}, above {gate['max']}" for value in found if gate.get("max") is not None and value > float(gate["max"])]
         sentences += [f"{name} is {value:g}, below {gate['min']}" for value in found if gate.get("min") is not None and value < float(gate["min"])]
     return sentences
 
 
-def _of_hosts(source: t.Mapping[str, t.Any], query: str, addresses: t.Mapping[str, str]) -> dict[str, float]:
-    """Return the values of *query* by host: its label is the host's name or address, with a port or without."""
+def _answers(source: t.Mapping[str, t.Any], addresses: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """Ask every host at the same moment. One that gives no answer is left out, as it may be the one that is being updated; raises where none gives any."""
+
+    def ask(url: str) -> t.Any:
+        try:
+            return _ask(source, url)
+        except SeamlessError as exc:
+            return exc
+
+    urls = {host: str(source["url"]).replace("{host}", address) for host, address in addresses.items()}
+    if not urls:
+        return {}
+    different = list(dict.fromkeys(urls.values()))
+    with concurrent.futures.ThreadPoolExecutor(max_workers=min(len(different), 8)) as pool:
+        found = dict(zip(different, pool.map(ask, different)))
+    answers = {host: found[url] for host, url in urls.items() if not isinstance(found[url], SeamlessError)}
+    if not answers:
+        raise next(iter(found.values()))
+    return answers
+
+
+def _of_hosts(source: t.Mapping[str, t.Any], query: str, addresses: t.Mapping[str, str], *, maybe_none: bool) -> dict[str, float]:
+    """Return the values of *query* by host: its label is the host's name or address, with a port or without. With *maybe_none*, no series at all is fine."""
     label = str(source.get("label") or "instance")
     known = {name: host for host, address in addresses.items() for name in (host, address)}
     found: dict[str, float] = {}
-    for labels, value in _vector(source, query):
+    series = _vector(source, query)
+    if maybe_none and not series:
+        return found
+    for labels, value in series:
         word = str(labels.get(label, ""))
         host = known.get(word) or known.get(word.rpartition(":")[0].strip("[]"))
         if host:
@@ -155,7 +192,7 @@ def _vector(entry: t.Mapping[str, t.Any], query: str) -> list[tuple[dict[str, st
 
 def _dug(answer: t.Any, path: str, host: str) -> float:
     number = read_number(_health._dig(answer, path))
-    if number is None:
+    if number is None or not math.isfinite(number):
         raise SeamlessError(f"the answer{f' of {host}' if host else ''} has no number at {path!r}: {json.dumps(answer)[:200]}")
     return number
 

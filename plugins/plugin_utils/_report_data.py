@@ -99,9 +99,11 @@ def course(story: Story) -> dict[str, t.Any] | None:
 
     A run that was taken up again judges its canary anew, so this is the course of the last one.
     """
-    looks = [Look.of(event["detail"]) for event in story.events if event["event"] == "canary_look"]
     verdicts = [event for event in story.events if event["event"] == "canary_verdict"]
     canary = verdicts[-1]["detail"]["canary"] if verdicts else story.plan.get("canary") or []
+    # Each tier has a canary of its own.
+    told = [event["detail"] for event in story.events if event["event"] == "canary_look"]
+    looks = [Look.of(detail) for detail in told if list(detail.get("canary") or canary) == list(canary)]
     good = [look for look in looks if not look.problem]
     if not looks or not canary:
         return None

@@ -16,6 +16,9 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Co
 VERDICTS = ("pass", "fail", "inconclusive", "error")
 # Readings in a row that fail before the source counts as one that can't be read.
 PATIENCE = 3
+# A canary some of whose requests failed passes after so many compared readings, with no more evidence against it: the cap on what counts of one reading lets
+# evidence grow slowly, and in simulations those that fail every request were above it by then.
+_COMPARED, _NEUTRAL = 3, 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,11 +159,16 @@ def judge(analysis: Analysis, canary: t.Collection[str], past: t.Mapping[str, Co
     trailing = next((number for number, look in enumerate(reversed(looks)) if not look.problem), len(looks))
     if trailing >= PATIENCE:
         return Verdict("error", f"what the canary does can't be counted: {looks[-1].problem}", numbers)
-    asked, others = worst.seen["canary"].requests, worst.seen["control"].requests
-    if seconds >= analysis.bake_min and asked >= analysis.min_requests and others > 0:
+    asked = worst.seen["canary"].requests
+    over = seconds >= analysis.bake_max
+    calm = not any(getattr(test.seen["canary"], metric) for metric, test in tests.items())
+    cleared = calm or (worst.evidence <= _NEUTRAL and (over or worst.compared >= _COMPARED))
+    if seconds >= analysis.bake_min and asked >= analysis.min_requests and worst.compared and cleared:
         return Verdict("pass", f"nothing says that the canary fails more often than the others do: {told}", numbers)
-    if seconds >= analysis.bake_max:
-        lacking = f"{asked} of {analysis.min_requests} requests in {seconds:.0f} s" if others else "no other host had requests to compare with"
+    if over and worst.evidence > _NEUTRAL:
+        return Verdict("inconclusive", f"the canary may fail more often than the others do, and {seconds:.0f} s were too short to tell: {told}", numbers)
+    if over:
+        lacking = f"{asked} of {analysis.min_requests} requests in {seconds:.0f} s" if worst.compared else "no other host had requests to compare with"
         return Verdict("inconclusive", f"too little was seen of the canary: {lacking}; {told}", numbers)
     return Verdict("", f"{asked} of {analysis.min_requests} requests; {told}", numbers)
 

@@ -12,11 +12,14 @@ import random
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count, SequentialTest
+from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import Analysis, Look, judge
 
 from bench.rows import Row, from_tests
 
 RUNS, MINUTES, HOSTS, CANARY = 2000, 30, 10, 2
 ALPHA, RATE = 0.05, 0.005
+# What finds a regression has to come before the canary passes, so this goes through the verdict, which is slower to reckon.
+JUDGED_RUNS, JUDGED = 500, Analysis(bake_max=60.0 * MINUTES, min_requests=1000, alpha=ALPHA)
 
 
 def _poisson(source: random.Random, mean: float) -> int:
@@ -50,17 +53,39 @@ def _is_blamed(source: random.Random, world: World) -> bool:
     test = SequentialTest([f"h{number}" for number in range(world.canary)])
     burst = source.randrange(1, MINUTES - 3)
     for minute in range(MINUTES):
-        counts = {}
-        for number in range(HOSTS):
-            rate = RATE * (world.worse if number < world.canary else 1)
-            if number < world.outage and burst <= minute < burst + 3:
-                rate = 0.5
-            requests = _poisson(source, world.requests)
-            counts[f"h{number}"] = Count(requests, min(requests, _poisson(source, requests * rate)))
-        test.add(counts)
+        test.add(_minute(source, world, outage=burst <= minute < burst + 3))
         if test.evidence >= 1 / ALPHA:
             return True
     return False
+
+
+def _minute(source: random.Random, world: World, *, outage: bool) -> dict[str, Count]:
+    counts = {}
+    for number in range(HOSTS):
+        rate = RATE * (world.worse if number < world.canary else 1)
+        if number < world.outage and outage:
+            rate = 0.5
+        requests = _poisson(source, world.requests)
+        counts[f"h{number}"] = Count(requests, min(requests, _poisson(source, requests * rate)))
+    return counts
+
+
+@functools.lru_cache
+def verdicts(world: World, runs: int = JUDGED_RUNS) -> dict[str, float]:
+    """Return the share of each verdict."""
+    source = random.Random(repr(world))
+    found = [_verdict(source, world) for dummy in range(runs)]
+    return {verdict: found.count(verdict) / runs for verdict in ("pass", "fail", "inconclusive")}
+
+
+def _verdict(source: random.Random, world: World) -> str:
+    looks = [Look(0.0, {f"h{number}": Count() for number in range(HOSTS)})]
+    while True:
+        verdict = judge(JUDGED, [f"h{number}" for number in range(world.canary)], {}, looks).verdict
+        if verdict:
+            return verdict
+        minute = _minute(source, world, outage=False)
+        looks.append(Look(looks[-1].at + 60, {host: count.plus(minute[host]) for host, count in looks[-1].counts.items()}))
 
 
 def _percent(share: float) -> str:
@@ -74,8 +99,10 @@ def false_alarms() -> list[Row]:
 
 
 def found() -> list[Row]:
-    shares = {number: blamed(World(number, worse=5)) for number in (20, 200)}
-    value = ", ".join(f"{number}/min and host {_percent(share)}" for number, share in shares.items())
+    """Found before it passes. Beside it, how many of those without a difference do pass."""
+    shares = {number: verdicts(World(number, worse=5))["fail"] for number in (20, 200)}
+    alike = ", ".join(_percent(verdicts(World(number))["pass"]) for number in shares)
+    value = f"{', '.join(f'{number}/min and host {_percent(share)}' for number, share in shares.items())} (without a difference {alike} pass)"
     return [Row("canary_fivefold_found", value, ">= 95 %", min(shares.values()) >= 0.95)]
 
 

@@ -5,11 +5,18 @@
 from __future__ import annotations
 
 import math
+import platform
 import random
+import time
+import types
+import typing as t
 
 import pytest
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _canary
+from ansible_collections.seamless.rollout.plugins.plugin_utils._analyst import Analyst
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import RATIOS, Count, SequentialTest, expected_capped, propensities, since
+from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import Counted
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,3 +100,64 @@ def test_whatever_is_counted_the_evidence_is_a_number(minutes: list[dict[str, Co
     for minute in minutes:
         test.add(minute)
     assert 0 <= test.evidence < math.inf
+
+
+class Watched:
+    """A real ledger of a rollout whose hosts get 300 requests in each reading; *fails* are the shares of them that fail."""
+
+    def __init__(self, directory: str, monkeypatch: pytest.MonkeyPatch, tiers: t.Mapping[str, str], canary: t.Sequence[str]) -> None:
+        self.now, self.readings, self.fails = 1000.0, 0, dict.fromkeys(tiers, 0.0)
+        monkeypatch.setattr(time, "time", lambda: self.now)
+        entry = {"from": "1.0", "target": "2.0", "state": "pending", "detail": ""}
+        self.hosts = {host: {**entry, "tier": tier} for host, tier in tiers.items()}
+        self.ledger = Ledger(directory)
+        row = {"id": "r", "app": "shop", "release": "2.0", "mode": "release", "state": "planned", "reason": "", "owner": "o", "controller": platform.node()}
+        self.ledger.begin({**row, "pid": 1, "process_start": "", "started_at": self.now})
+        self.ledger.save_plan("r", {"release": "2.0", "hosts": self.hosts})
+        facts = {"order": list(tiers), "canary": list(canary), "hosts": self.hosts, "analysis": {"min_requests": 500}}
+        self.analyst = Analyst(t.cast(t.Any, types.SimpleNamespace(facts=facts, ledger=self.ledger, id="r")), self.count)
+
+    def count(self, before: Counted) -> Counted:
+        self.readings += 1
+        return Counted({f"{host}|lb": Count(300 * self.readings, int(300 * self.readings * self.fails[host])) for host in self.hosts})
+
+    def judge(self, host: str) -> dict[str, t.Any]:
+        """Ask for *host* until there is a verdict more than before, and return it."""
+        known = len(self.verdicts())
+        for dummy in range(15):
+            self.analyst.hold(host)
+            if len(self.verdicts()) > known:
+                return self.verdicts()[-1]
+            self.now += 60
+        raise AssertionError("no verdict")
+
+    def verdicts(self) -> list[dict[str, t.Any]]:
+        return [event["detail"] for event in self.ledger.events("r") if event["event"] == "canary_verdict"]
+
+
+@pytest.mark.parametrize("state", ["done", "skipped"])
+def test_hosts_that_have_the_new_release_are_nobody_to_compare_with(tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    watched = Watched(str(tmp_path), monkeypatch, dict.fromkeys(["c", "n1", "n2", "n3", "k"], ""), ["c"])
+    watched.fails.update(dict.fromkeys(["c", "n1", "n2", "n3"], 0.05))
+    for host in ("n1", "n2", "n3"):
+        watched.ledger.update_host("r", host, state=state)
+    watched.ledger.event("r", "canary_past", at=1.0, counts={f"{host}|lb": [1000, 300 if host[0] == "n" else 0, 0] for host in watched.hosts})
+    verdict = watched.judge("k")
+    assert verdict["verdict"] == "fail" and verdict["numbers"]["control"]["errors"] == 0, verdict
+    assert verdict["numbers"]["control"]["requests"] == verdict["numbers"]["canary"]["requests"]
+
+
+def test_each_tier_has_its_own_canary_and_verdict(tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiers = {"a1": "a", "a2": "a", "a3": "a", "b1": "b", "b2": "b", "b3": "b"}
+    watched = Watched(str(tmp_path), monkeypatch, tiers, ["a1", "b1"])
+    watched.fails.update({"b1": 0.2, "b2": 0.1, "b3": 0.1})
+    first = watched.judge("a2")
+    assert (first["verdict"], first["canary"]) == ("pass", ["a1"]) and first["numbers"]["control"]["errors"] == 0
+    for host in ("a1", "a2", "a3", "b1"):
+        watched.ledger.update_host("r", host, state="done")
+    assert watched.analyst.hold("a3") == "", "it is judged already"
+    watched.fails.update({"b1": 0.5, "b2": 0.0, "b3": 0.0})
+    second = watched.judge("b2")
+    assert (second["verdict"], second["canary"]) == ("fail", ["b1"])
+    assert second["numbers"]["control"]["requests"] == 2 * second["numbers"]["canary"]["requests"]
+    assert len(watched.verdicts()) == 2

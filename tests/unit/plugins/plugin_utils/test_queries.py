@@ -25,6 +25,7 @@ class Prometheus(http.server.BaseHTTPRequestHandler):
     series: t.ClassVar[dict[str, t.Any]] = {
         "requests": [({"instance": "web1"}, "100"), ({"instance": "198.51.100.2:9100"}, "90"), ({"instance": "web2:9200"}, "1"), ({"instance": "db1"}, "7")],
         "errors": [({"instance": "web1"}, "5")], "none": [], "nan": [({"instance": "web1"}, "many")],
+        "unknown": [({"instance": "web1"}, "NaN"), ({"instance": "web2"}, "9")], "strange": [({"instance": "db1"}, "7")],
     }
     seen: t.ClassVar[list[str | None]] = []
 
@@ -37,7 +38,10 @@ class Prometheus(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", "/hosts/1")
             self.end_headers()
             return
-        if parts.path.startswith("/hosts/"):
+        if parts.path.startswith("/down/198.51.100.1"):
+            self.send_error(503)
+            return
+        if parts.path.startswith(("/hosts/", "/down/")):
             body: t.Any = {"http": {"requests": 10, "errors": 1, "slow": 2}}
         elif query == "scalar":
             body = {"status": "success", "data": {"resultType": "scalar", "result": [1, "0.25"]}}
@@ -77,6 +81,27 @@ def test_what_prometheus_does_not_tell_is_no_number(url: str, query: str, messag
         counters({"type": "prometheus", "url": url, "requests": query, "errors": "errors"}, ADDRESSES)
 
 
+def test_failures_that_never_happened_are_none(url: str) -> None:
+    source = {"type": "prometheus", "url": url, "requests": "requests", "errors": "none", "slow": "none"}
+    assert counters(source, ADDRESSES) == {"web1|prometheus": Count(100), "web2|prometheus": Count(91)}
+    with pytest.raises(SeamlessError, match="knows none of these hosts"):
+        counters({**source, "errors": "strange"}, ADDRESSES)
+
+
+@pytest.mark.parametrize("queries", [{"requests": "unknown", "errors": "none"}, {"requests": "requests", "errors": "unknown"}])
+def test_a_host_whose_number_is_none_is_left_out(url: str, queries: dict[str, str]) -> None:
+    assert list(counters({"type": "prometheus", "url": url, **queries}, ADDRESSES)) == ["web2|prometheus"]
+
+
+def test_a_host_that_gives_no_answer_leaves_the_others_counted(url: str) -> None:
+    source = {"type": "json", "url": f"{url}/down/{{host}}", "requests": "http.requests", "errors": "http.errors"}
+    assert counters(source, ADDRESSES) == {"web2|json": Count(10, 1)}
+    with pytest.raises(SeamlessError, match="of web2 has no number at 'http.failed'"):
+        counters({**source, "errors": "http.failed"}, ADDRESSES)
+    with pytest.raises(SeamlessError, match="answered 503"):
+        counters(source, {"web1": ADDRESSES["web1"]})
+
+
 def test_each_host_tells_of_itself(url: str) -> None:
     source = {"type": "json", "url": f"{url}/hosts/{{host}}", "requests": "http.requests", "errors": "http.errors", "slow": "http.slow"}
     assert counters(source, ADDRESSES) == dict.fromkeys(["web1|json", "web2|json"], Count(10, 1, 2))
@@ -104,6 +129,8 @@ def test_a_gate_is_kept_or_not(url: str) -> None:
     assert gates([{"type": "json", "url": f"{url}/hosts/x", "value": "http.errors", "max": 0}]) == ["http.errors is 1, above 0"]
     with pytest.raises(SeamlessError, match="has no value for it"):
         gates([{**share, "query": "none"}])
+    with pytest.raises(SeamlessError, match="failures is nan, which is no number"):
+        gates([{**share, "query": "unknown", "name": "failures"}])
 
 
 @pytest.mark.parametrize(
@@ -127,6 +154,7 @@ def test_a_source_that_can_not_be_asked_is_refused(source: t.Any, message: str) 
         ("x", "with a type"), ({"type": "json", "url": "http://p", "value": "a"}, "neither min nor max"),
         ({"type": "json", "url": "http://p", "max": 1}, "value is not set"),
         ({"type": "prometheus", "url": "http://p", "query": "a", "max": "much"}, "use a number"),
+        ({"type": "prometheus", "url": "http://p", "query": "a", "max": "nan"}, "use a number"),
         ({"type": "prometheus", "url": "http://p", "query": "a", "max": 1, "limit": 2}, "means nothing here"),
     ],
 )

@@ -38,6 +38,31 @@ def test_failures_on_the_canary_alone_fail_at_once() -> None:
     assert "15 of 300 failed on the canary, 0 of 900 failed on the others" in verdict.why
 
 
+@pytest.mark.parametrize("hosts", [2, 3, 10, 30])
+@pytest.mark.parametrize("rate", [0.0, 0.001, 0.005, 0.05])
+@pytest.mark.parametrize("requests", [50, 200, 600])
+def test_a_canary_that_fails_everything_never_passes(hosts: int, rate: float, requests: int) -> None:
+    names = ["c", *(f"k{number}" for number in range(1, hosts))]
+    seen = [
+        Look(60.0 * minute, {name: Count(requests * minute, int(requests * minute * (1 if name == "c" else rate))) for name in names}) for minute in range(12)
+    ]
+    past = {name: Count(100_000, int(100_000 * rate)) for name in names}
+    for before in ({}, past):
+        verdict = next(found for found in (judge(Analysis(), ["c"], before, seen[:number]) for number in range(1, 13)) if found.verdict)
+        # With half of the requests on the canary, ten readings may be too few to blame it.
+        assert verdict.verdict == "fail" or (hosts == 2 and verdict.verdict == "inconclusive"), verdict
+
+
+def test_a_doubt_that_is_left_is_no_pass() -> None:
+    doubt = [Look(60.0 * minute, {"c|lb": Count(300 * minute, min(minute, 2)), "k|lb": Count(900 * minute)}) for minute in range(6)]
+    assert judge(Analysis(), ["c"], {}, doubt[:4]).verdict == ""
+    verdict = judge(Analysis(bake_max=300), ["c"], {}, doubt)
+    assert verdict.verdict == "inconclusive" and "may fail more often" in verdict.why and 2 < verdict.numbers["evidence"] < 20
+    short = Analysis(bake_min=2, bake_max=60, interval=2, min_requests=300)
+    alike = looks(3, dict.fromkeys(HOSTS, 2), every=2)
+    assert judge(short, ["c"], {}, alike[:3]).verdict == "" and judge(short, ["c"], {}, alike).verdict == "pass"
+
+
 def test_failures_of_all_are_nobodys_fault() -> None:
     assert judge(Analysis(), ["c"], {}, looks(10, dict.fromkeys(HOSTS, 30))).verdict == "pass"
 

@@ -35,6 +35,8 @@ from bench.bench import Bench, Measured
 from bench.rows import Row, from_tests
 
 SWITCHES = 20_000
+# Some come too late for their moment, so more than the goal asks for. A small machine takes two hours for them.
+FAULTS = 215
 
 
 def demo() -> list[Row]:
@@ -192,7 +194,7 @@ def rollouts(name: str, pattern: str, goal: str, least: int) -> list[Row]:
 
 def faults() -> list[Row]:
     """Break rollouts on purpose and say how many promises were broken by it. The table of what happened goes to stderr."""
-    found = suite.run("--quiet")
+    found = suite.run("--quiet", "--limit", str(FAULTS), "--budget-minutes", "240")
     print(found, file=sys.stderr, flush=True)
     (count, kinds, violations), (died, places) = found.totals, found.deaths
     value = f"{count} faults, {kinds} kinds, {violations} violations; SIGKILL at {died} of {places} task starts; at most {found.out} out, budget {WEB - FLOOR}"

@@ -129,7 +129,9 @@ class Recovered(ControllerKilled):
     played: Played | None = None
 
     def heal(self) -> None:
+        # Where no host runs it yet, nobody else knows whether what comes once before the hosts is done: that is refused.
         held = all(self.ground.holds(host, self.release) for host in self.fleet.web)
+        held = held and any(self.ground.live_on(host) == self.release for host in self.fleet.web)
         self.way = self.chance.choice(("restore", "finish")) if held and self.scenario == "good" else "restore"
         settings = {
             **self.ground.settings(), "state_dir": os.path.join(self.fleet.directory, "elsewhere"), "break_lock": True, "recover": self.way,

@@ -143,6 +143,7 @@ class Turns:
         self._taking = context.Lock()
         self._observed = manager.dict()
         self._left = manager.list()
+        self._taken = context.Value("i", 0)
         self._filled = context.Event()
 
     def prepare(self, ground: Ground, number: int) -> Observed | None:
@@ -163,14 +164,17 @@ class Turns:
             return observed
 
     def next(self) -> Case | None:
-        """Return a case that nobody has done yet, None when there is none or the time is up."""
+        """Return a case that nobody has done yet, None when there is none, or enough were done, or the time is up."""
         with self._taking:
-            return t.cast(Case, self._left.pop(0)) if len(self._left) and time.time() < self.options.deadline else None
+            enough = self.options.limit is not None and self._taken.value >= self.options.limit
+            if enough or not len(self._left) or time.time() >= self.options.deadline:
+                return None
+            self._taken.value += 1
+            return t.cast(Case, self._left.pop(0))
 
 
 def work(number: int, options: argparse.Namespace, turns: Turns, results: multiprocessing.queues.Queue[t.Any]) -> None:
     """Have a fleet and do cases on it until the time is up or nothing is left."""
-    done = 0
     broken = True
     try:
         while broken:
@@ -181,8 +185,7 @@ def work(number: int, options: argparse.Namespace, turns: Turns, results: multip
                 observed = turns.prepare(ground, number)
                 if observed is not None:
                     results.put(("boundaries", observed))
-                while not broken and (options.limit is None or done < options.limit) and (case := turns.next()):
-                    done += 1
+                while not broken and (case := turns.next()):
                     broken = not _one(ground, case, results)
     except BaseException:
         results.put(("broken", traceback.format_exc()))
@@ -347,7 +350,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--budget-minutes", type=float, default=70, help="start no case after this time")
     made.add_argument("--seed", type=int, default=1, help="draws places, moments and victims")
     made.add_argument("--fleets", type=int, default=2, help="how many fleets work at the same time")
-    made.add_argument("--limit", type=int, default=None, help="cases for each fleet")
+    made.add_argument("--limit", type=int, default=None, help="start no case after so many, of all fleets together")
     made.add_argument("--quiet", action="store_true", help="print the table alone")
     return made
 

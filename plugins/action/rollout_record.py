@@ -28,6 +28,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "step": {"type": "str", "required": True, "choices": ["failed", "restored", "bake", "once", "finish"]},
                 "task": {"type": "str", "default": ""},
                 "outcome": {"type": "dict", "default": {}},
+                "hidden": {"type": "bool", "default": False},
                 "undo": {"type": "bool", "default": False},
                 "point": {"type": "str", "choices": ["before", "after"]},
                 "action": {"type": "str", "default": ""},
@@ -38,7 +39,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         conductor = Conductor(rollout_facts(task_vars))
         host = str(task_vars["inventory_hostname"])
         if args["step"] == "failed":
-            conductor.failed(host, args["task"], plain(args["outcome"]), undo=args["undo"])
+            hidden = {"_ansible_no_log": True} if args["hidden"] or _is_hidden(task_vars) else {}
+            conductor.failed(host, args["task"], {**plain(args["outcome"]), **hidden}, undo=args["undo"])
         elif args["step"] == "restored":
             conductor.restored(host)
         elif args["step"] == "once":
@@ -65,3 +67,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     @staticmethod
     def _cleanup(task_vars: dict[str, t.Any], hosts: list[str]) -> dict[str, dict[str, t.Any]]:
         return {host: plain(task_vars["hostvars"][host].get("__rollout_cleanup") or {}) for host in hosts}
+
+
+def _is_hidden(task_vars: t.Mapping[str, t.Any]) -> bool:
+    """Say whether the task that failed has ``no_log``: ansible-core 2.21 does not tell it of the result. A template that is still one here is that of
+    a loop, and what it was for an item can't be known any more."""
+    return dict(task_vars.get("ansible_failed_task") or {}).get("no_log") not in (None, False)

@@ -15,6 +15,7 @@ import time
 import typing as t
 import urllib.parse
 
+from ansible_collections.seamless.rollout.plugins.module_utils import _health_urls as urls
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 KINDS = ("url", "tcp", "command", "systemd")
@@ -68,8 +69,8 @@ def _validate(index: int, probe: dict[str, t.Any]) -> Probe:
             hint = f" Did you mean {near[0]}?" if near else ""
             raise SeamlessError(f"{where} has {key!r}, which means nothing for {kind}: known are {', '.join(known)}.{hint}")
     target = probe[kind]
-    if kind == "url" and not re.match(r"https?://[^/\s]+", str(target)):
-        raise SeamlessError(f"{where}: url is {target!r}, use a complete one such as http://127.0.0.1:8000/health.")
+    if kind == "url":
+        urls.check(str(target), where)
     if kind == "tcp" and not re.match(r".+:\d+\Z", str(target)):
         raise SeamlessError(f"{where}: tcp is {target!r}, use host:port such as 127.0.0.1:8000.")
     try:
@@ -86,7 +87,7 @@ def _validate(index: int, probe: dict[str, t.Any]) -> Probe:
     if version is not None and (("json" in version) == ("header" in version) or "equals" not in version):
         raise SeamlessError(f"{where}: version needs equals and one of json (a path) or header, such as {{json: version, equals: 1.2.0}}.")
     options = {key: value for key, value in probe.items() if key in HTTP_KEYS}
-    return Probe(kind, target, str(probe.get("name") or target), timeout, options)
+    return Probe(kind, target, str(probe.get("name") or (urls.shown(str(target)) if kind == "url" else target)), timeout, options)
 
 
 def _statuses(value: t.Any, where: str = "status") -> t.Callable[[int], bool]:
@@ -105,7 +106,7 @@ def probe_once(probes: t.Sequence[Probe]) -> list[dict[str, t.Any]]:
         check = {"url": _http, "tcp": _tcp, "command": _command, "systemd": _systemd}[probe.kind]
         try:
             answer = check(probe)
-        except (OSError, http.client.HTTPException, subprocess.SubprocessError) as exc:
+        except (OSError, ValueError, http.client.HTTPException, subprocess.SubprocessError) as exc:
             answer = {"ok": False, "detail": _plain_error(probe, exc)}
         result = {"name": probe.name, "ok": False, "detail": "", "status": None, "version": None, **answer}
         results.append({**result, "elapsed": round(time.monotonic() - started, 3)})
@@ -117,6 +118,9 @@ def _plain_error(probe: Probe, exc: Exception) -> str:
         return f"{probe.name}: no answer within {probe.timeout:g} s"
     if isinstance(exc, ConnectionRefusedError):
         return f"{probe.name}: connection refused, nothing listens there"
+    if isinstance(exc, ValueError) and not isinstance(exc, OSError) and probe.kind in ("url", "tcp"):
+        # What the exception says may be the header itself.
+        return f"{probe.name}: the name of the host, or a header, has characters that can't be sent"
     return f"{probe.name}: {getattr(exc, 'strerror', None) or exc or type(exc).__name__}"
 
 
@@ -140,6 +144,8 @@ def fetch(probe: Probe) -> tuple[http.client.HTTPResponse, bytes]:
     else:
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=probe.timeout)
     headers = {"User-Agent": "seamless.rollout", **{str(key): str(value) for key, value in options.get("headers", {}).items()}}
+    if not any(name.lower() == "authorization" for name in headers):
+        headers.update(urls.basic_auth(parts))
     if options.get("host_header"):
         headers["Host"] = str(options["host_header"])
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -155,7 +161,7 @@ def find_version(probe: Probe, version: str) -> list[dict[str, str]]:
     """Return where the answer to *probe* has *version*: as ``header``, or as ``json`` by a dotted path."""
     try:
         response, body = fetch(probe)
-    except (OSError, http.client.HTTPException):
+    except (OSError, ValueError, http.client.HTTPException):
         return []
     found = [{"header": name} for name, value in response.getheaders() if value == version]
     try:
@@ -174,10 +180,11 @@ def find_version(probe: Probe, version: str) -> list[dict[str, str]]:
 def _judge(probe: Probe, method: str, response: http.client.HTTPResponse, body: bytes) -> dict[str, t.Any]:
     options = probe.options
     answer: dict[str, t.Any] = {"ok": False, "status": response.status}
-    start = f"{method} {probe.target}"
+    start = f"{method} {urls.shown(str(probe.target))}"
     text = body.decode(errors="replace")
     if not _statuses(options.get("status", 200))(response.status):
-        where = f" (to {response.getheader('Location')})" if response.getheader("Location") else ""
+        location = response.getheader("Location")
+        where = f" (to {urls.shown(location)})" if location else ""
         answer["detail"] = f"{start} answered {response.status} {response.reason}{where}, wanted {options.get('status', 200)}: {text[:200].strip()}"
         return answer
     document: t.Any = None

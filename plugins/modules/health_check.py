@@ -34,6 +34,7 @@ options:
       - Probes of a C(url) take C(method), C(status) (a number, a list or a class such as V(2xx); default V(200)), C(headers), C(expect_headers), C(json)
         (dotted paths and the values they must have), C(contains), C(version) (C(json) or C(header), and C(equals)), C(host_header), C(validate_certs) and
         C(ca_path).
+      - A user and a password in a C(url) are sent as Basic auth, unless C(headers) have C(Authorization). They and the query are left out of what is shown.
     type: list
     elements: dict
     required: true

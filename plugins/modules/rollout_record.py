@@ -48,6 +48,11 @@ options:
       - Result of the task that failed.
     type: dict
     default: {}
+  hidden:
+    description:
+      - With O(step=failed), whether the task that failed has C(no_log), so that nothing of what it said is kept.
+    type: bool
+    default: false
   point:
     description:
       - With O(step=once), whether the action belongs before or after the hosts.

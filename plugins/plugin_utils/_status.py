@@ -8,14 +8,16 @@
 
 from __future__ import annotations
 
+import collections
 import platform
 import time
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.module_utils._health_urls import shown
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _drift as drift
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ACTIVE_STATES, NUMBERS, Ledger
-from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import find_member
+from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import TELLING, Pools, balancer_key, find_member
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import current_release
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report import result_data, result_text, table
 
@@ -26,11 +28,16 @@ def fleet_status(
     balancers: t.Sequence[t.Mapping[str, t.Any]],
     addresses: t.Mapping[str, str | None],
     schema: t.Mapping[str, t.Any] | None = None,
+    calls: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]] | None = None,
 ) -> dict[str, t.Any]:
-    """Return the status as data: the verdict, what was found, one entry a host, and the last rollout that this controller made."""
+    """Return the status as data: the verdict, what was found, one entry a host, and the last rollout that this controller made.
+
+    *calls* are the balancers of each host, with the member that it is there: it is looked for as a rollout looks for it.
+    """
     ledger = Ledger.existing(state_dir)
     known = _known(ledger)
-    rows = {host: _row(host, survey, balancers, addresses.get(host), known) for host, survey in hosts.items()}
+    places = _Places(balancers)
+    rows = {host: _row(host, survey, places.standing((calls or {}).get(host) or [], addresses.get(host)), known) for host, survey in hosts.items()}
     status = {"hosts": rows, "balancer_problems": _problems(balancers), "last_rollout": _last(ledger), "schema": dict(schema) if schema else None}
     found = drift.find(status)
     return {"verdict": drift.verdict(found), "findings": found, **status}
@@ -57,9 +64,7 @@ def _known(ledger: Ledger | None) -> _Known:
     return _Known(dead, [row["id"] for row in ledger.rollouts(limit=1000) if row["finished_at"]], slots)
 
 
-def _row(
-    host: str, survey: t.Mapping[str, t.Any], balancers: t.Sequence[t.Mapping[str, t.Any]], address: str | None, known: _Known
-) -> dict[str, t.Any]:
+def _row(host: str, survey: t.Mapping[str, t.Any], standing: t.Mapping[str, t.Any], known: _Known) -> dict[str, t.Any]:
     if survey.get("failed") or survey.get("unreachable") or not survey:
         return {"reachable": False, "problem": survey.get("msg", "no answer")}
     records = {record["id"]: record.get("state") for record in survey.get("releases") or [] if record.get("id")}
@@ -90,7 +95,7 @@ def _row(
         "lock": lock,
         "slot": known.slots.get(host),
         "busy": bool(lock and not lock["dead"]) or host in known.slots,
-        "balancers": _standing(host, balancers, address),
+        "balancers": standing,
     }
 
 
@@ -103,14 +108,36 @@ def _lock(lock: t.Mapping[str, t.Any] | None, known: _Known) -> dict[str, t.Any]
     return {**told, "owner": told["owner"] or "unknown", "dead": dead}
 
 
-def _standing(host: str, balancers: t.Sequence[t.Mapping[str, t.Any]], address: str | None) -> dict[str, dict[str, t.Any]]:
-    found = {}
-    for answer in balancers:
-        machine = str((answer.get("item") or {}).get("delegate"))
-        for pool, member in find_member(answer, host, address):
-            known = {key: member.get(key) for key in ("health", "admin", "sessions", "queued", "weight", "weight_before", "drained_by")}
-            found[f"{machine}/{pool['backend']}"] = {**known, "ramping": bool(member.get("ramping")), "operator": bool(member.get("operator"))}
-    return found
+class _Places:
+    """What the balancers answered, by what asks for it, and how a pool is named: more exactly where several on one machine have its name."""
+
+    def __init__(self, balancers: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+        self._answers = {balancer_key(answer.get("item") or {}): Pools(answer) for answer in balancers}
+        self._balancers: dict[tuple[str, str], set[str]] = {}
+        for answer in balancers:
+            for pool in answer.get("pools") or []:
+                self._balancers.setdefault((_machine(answer), str(pool["backend"])), set()).add(str(pool.get("balancer")))
+
+    def standing(self, calls: t.Sequence[t.Mapping[str, t.Any]], address: str | None) -> dict[str, dict[str, t.Any]]:
+        """Return how the host with these *calls* stands in each pool."""
+        found: dict[tuple[str, str], dict[str, t.Any]] = {}
+        for call in calls:
+            answer = self._answers.get(balancer_key(call))
+            # As in a rollout: a server that the user named is looked for by that name alone.
+            for pool, member in find_member(answer, str(call["member"]), None if call.get("named") else address) if answer else []:
+                known = {key: member.get(key) for key in ("health", "admin", "sessions", "queued", "weight", "weight_before", "drained_by")}
+                standing = {**known, "ramping": bool(member.get("ramping")), "operator": bool(member.get("operator"))}
+                found[self._place(str(call["delegate"]), pool), str(member["name"])] = standing
+        servers = collections.Counter(place for place, dummy in found)
+        return {place if servers[place] == 1 else f"{place}/{name}": standing for (place, name), standing in found.items()}
+
+    def _place(self, machine: str, pool: t.Mapping[str, t.Any]) -> str:
+        several = len(self._balancers[machine, str(pool["backend"])]) > 1
+        return f"{machine} ({_told(pool.get('balancer'))})/{pool['backend']}" if several else f"{machine}/{pool['backend']}"
+
+
+def _machine(answer: t.Mapping[str, t.Any]) -> str:
+    return str((answer.get("item") or {}).get("delegate"))
 
 
 def _standing_text(standing: t.Mapping[str, t.Any]) -> str:
@@ -122,11 +149,23 @@ def _standing_text(standing: t.Mapping[str, t.Any]) -> str:
 
 
 def _problems(balancers: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, str]:
+    silent = [answer for answer in balancers if answer.get("failed") or answer.get("unreachable")]
+    machines = collections.Counter(_machine(answer) for answer in silent)
     return {
-        str((answer.get("item") or {}).get("delegate")): str(answer.get("msg", "no answer"))
-        for answer in balancers
-        if answer.get("failed") or answer.get("unreachable")
+        _machine(answer) if machines[_machine(answer)] == 1 else f"{_machine(answer)} ({_reached(answer['item'])})": str(answer.get("msg", "no answer"))
+        for answer in silent
     }
+
+
+def _reached(item: t.Mapping[str, t.Any]) -> str:
+    """Return by what a balancer is told from others on its machine."""
+    told = [value for name, value in ((name, item.get(name)) for name in TELLING) if value]
+    values = [one for value in told for one in (value if isinstance(value, (list, tuple)) else [value])]
+    return " ".join(_told(one) for one in values)
+
+
+def _told(place: t.Any) -> str:
+    return shown(str(place)) if "://" in str(place) else str(place)
 
 
 def _last(ledger: Ledger | None) -> dict[str, t.Any] | None:

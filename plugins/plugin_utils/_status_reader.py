@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer import options
@@ -82,7 +83,8 @@ class StatusReader:
             "verify": self.settings.verify,
         }
 
-    def _balancers(self) -> list[dict[str, t.Any]]:
+    @functools.cached_property
+    def _calls(self) -> dict[str, list[dict[str, t.Any]]]:
         groups = plain(self._task_vars["groups"])
         calls = {
             host: pools.without_secrets(host, pools.expand_balancers(host, self._variables.get(host, "rollout_balancers") or [], groups))
@@ -91,14 +93,14 @@ class StatusReader:
         problems = pools.unknown_machines(calls, set(groups.get("all", [])))
         if problems:
             raise SeamlessError("\n".join(problems))
-        return pools.distinct_balancers(calls)
+        return calls
 
     def read(self) -> dict[str, t.Any]:
         """Read every host and balancer. What only Ansible's own transport could read is left to other tasks, named in the facts.
 
         Raises SeamlessError before anything is read when variables are wrong.
         """
-        balancers = self._balancers()
+        balancers = pools.distinct_balancers(self._calls)
         params = {host: self.params(host) for host in self._hosts}
         calls = [Call(host, self._action.validated("release_info", params[host]), "release_info") for host in self._hosts]
         calls += [self._balancer_call(entry) for entry in balancers]
@@ -119,7 +121,7 @@ class StatusReader:
         }
 
     def _balancer_call(self, entry: t.Mapping[str, t.Any]) -> Call:
-        spec = {name: value for name, value in {**entry, **secrets_of(entry, self._task_vars)}.items() if value is not None}
+        spec = {name: value for name, value in {**entry, **secrets_of(entry, self._variables)}.items() if value is not None}
         asked = {name: value for name, value in spec.items() if name in options.SPEC}
         return Call(str(entry["delegate"]), self._action.validated("lb_info", {**asked, "owner": self.settings.app}), "lb_info")
 
@@ -133,7 +135,7 @@ class StatusReader:
             balancers += self._registered(facts["rest_hosts"][0], "__rollout_balancer_info").get("results") or []
         addresses = {host: self._variables.get(host, "ansible_host") for host in self._hosts}
         schema = self._schema(facts["rest_hosts"][0]) if facts["migrations"] else None
-        return fleet_status(self.settings.state_dir, {host: answers[host] for host in self._hosts}, balancers, addresses, schema)
+        return fleet_status(self.settings.state_dir, {host: answers[host] for host in self._hosts}, balancers, addresses, schema, self._calls)
 
     def _registered(self, host: str, name: str) -> dict[str, t.Any]:
         return dict(plain(self._variables.raw(host).get(name) or {}))

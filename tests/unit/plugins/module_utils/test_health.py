@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime
 import http.server
@@ -32,7 +33,8 @@ class Application(http.server.BaseHTTPRequestHandler):
             "/moved": (302, "", {"Location": "/login"}),
             "/text": (200, "not json", {}),
             "/host": (200, self.headers["Host"], {}),
-        }[self.path]
+            "/user": (200, self.headers["Authorization"] or "nobody", {"Location": "/login?token=abc"}),
+        }[self.path.partition("?")[0]]
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -90,6 +92,37 @@ def test_probes_that_are_not_http(base: str) -> None:
 def test_a_host_header_is_sent_to_a_site_that_is_chosen_by_it(base: str) -> None:
     assert probe(url=f"{base}/host", host_header="shop.example.com", contains="shop.example.com")["ok"]
     assert "does not contain 'shop.example.com': 127.0.0.1" in probe(url=f"{base}/host", contains="shop.example.com")["detail"]
+
+
+@pytest.mark.parametrize(
+    ("user", "headers", "sent"),
+    [
+        ("mon:s3cret@", {}, "mon:s3cret"),
+        ("mon%40ops:s%2F3:t@", {}, "mon@ops:s/3:t"),
+        ("mon@", {}, "mon:"),
+        ("mon:s3cret@", {"authorization": "Bearer x"}, None),
+        ("", {}, None),
+    ],
+)
+def test_the_user_of_a_url_is_sent_unless_a_header_says_who_asks(base: str, user: str, headers: dict[str, str], sent: str | None) -> None:
+    said = f"Basic {base64.b64encode(sent.encode()).decode()}" if sent else headers.get("authorization", "nobody")
+    url = base.replace("://", f"://{user}") + "/user"
+    assert probe(url=url, headers=headers, contains=said)["ok"], probe(url=url, headers=headers, contains=said)
+    found = _health.find_version(_health.validate_probes([{"url": base.replace("://", "://mon:s3cret@") + "/health"}])[0], "1.2.0")
+    assert {"json": "version"} in found
+
+
+@pytest.mark.parametrize("options", [{}, {"status": 503}, {"json": {"a": 1}}, {"contains": "more"}, {"headers": {"X-Key": "s3cret\n"}}])
+def test_no_secret_of_a_url_is_said(base: str, options: dict[str, t.Any]) -> None:
+    url = base.replace("://", "://mon:s3cret@") + "/user?token=abc"
+    for asked in (url, "http://mon:s3cret@127.0.0.1:1/user?token=abc"):
+        told = json.dumps(probe(url=asked, **options))
+        assert not [secret for secret in ("mon", "s3cret", "abc") if secret in told] and "/user" in told
+
+
+def test_a_header_or_a_host_that_can_not_be_sent_is_a_failure_that_says_so(base: str) -> None:
+    assert "has characters that can't be sent" in probe(url=base, headers={"X": "a\n"})["detail"]
+    assert "has characters that can't be sent" in probe(url="http://a..b/")["detail"]
 
 
 def test_a_port_where_nothing_listens_and_one_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +190,13 @@ def test_an_application_that_accepts_and_never_answers() -> None:
         ({"url": "localhost:80"}, "complete one"),
         ({"url": "http://a/", "statuss": 200}, "Did you mean status"),
         ({"url": "http://a/", "status": 99}, "such as 200"),
+        ({"url": "http://host:80a/"}, "url is 'http://host:80a/', and its port is no number up to 65535: use one such as http://127.0.0.1:8000/health."),
+        ({"url": "http://host:80000/"}, "no number up to 65535"),
+        ({"url": "http://mon:s3/cret@host/?token=x"}, "url is 'http://host/', and its port"),
+        ({"url": "http://[::1/"}, "complete one"),
+        ({"url": "http://mon:s3cret@/health"}, "url is 'http:///health', use a complete one"),
+        ({"url": "mon:s3cret@host/health"}, "url is 'host/health', use a complete one"),
+        ({"url": "http://mon:s3cret@host/a b"}, "url is 'http://host/a b', and its path or query has characters that can't be sent"),
         ({"tcp": "a"}, "host:port"),
         ({"url": "http://a/", "timeout": 0}, "seconds above 0"),
         ({"url": "http://a/", "version": {"equals": "1"}}, "one of json"),

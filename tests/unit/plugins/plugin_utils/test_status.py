@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import typing as t
@@ -13,9 +14,10 @@ import typing as t
 import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _pools as pools
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
 from ansible_collections.seamless.rollout.plugins.plugin_utils._status import fleet_status, status_text
-from ansible_collections.seamless.rollout.plugins.plugin_utils._status_reader import read_status_settings
+from ansible_collections.seamless.rollout.plugins.plugin_utils._status_reader import StatusReader, read_status_settings
 
 ADDRESSES = {"web1": "192.0.2.1", "web2": "192.0.2.2"}
 
@@ -50,7 +52,8 @@ def row_of(text: str, host: str) -> str:
 
 
 def look(tmp_path: t.Any, hosts: dict[str, dict[str, t.Any]], *balancers: dict[str, t.Any]) -> tuple[dict[str, t.Any], str]:
-    status = fleet_status(str(tmp_path / "none"), hosts, balancers, {host: ADDRESSES.get(host) for host in hosts})
+    calls = {host: [{**one["item"], "member": host, "named": False} for one in balancers] for host in hosts}
+    status = fleet_status(str(tmp_path / "none"), hosts, balancers, {host: ADDRESSES.get(host) for host in hosts}, calls=calls)
     return status, status_text("shop", status)
 
 
@@ -135,6 +138,107 @@ def member(**changes: t.Any) -> dict[str, t.Any]:
 
 def codes(status: dict[str, t.Any]) -> list[str]:
     return [one["code"] for one in status["findings"]]
+
+
+def asked(balancers: list[dict[str, t.Any]], *hosts: str) -> dict[str, list[dict[str, t.Any]]]:
+    """What the reader makes of ``rollout_balancers`` for *hosts*."""
+    return {
+        host: pools.expand_balancers(host, [{"driver": "haproxy", **one, "member": one.get("member", "").format(host=host)} for one in balancers], {})
+        for host in hosts
+    }
+
+
+def pool(call: dict[str, t.Any], *members: dict[str, t.Any], backend: str = "shop") -> dict[str, t.Any]:
+    """What lb_info says to *call*: one pool, named with the socket that it was asked by."""
+    item = {name: value for name, value in call.items() if name not in ("member", "named")}
+    return {"item": item, "pools": [{"balancer": str(call.get("socket")), "backend": backend, "members": [dict(one) for one in members]}]}
+
+
+def server(name: str, **changes: t.Any) -> dict[str, t.Any]:
+    address = f"198.51.100.{sum(name.encode()) % 250}"
+    return {"name": name, "address": address, "port": 80, "health": "up", "admin": "ready", "drained_by": None, "operator": False, **changes}
+
+
+LEFT = {"admin": "drain", "drained_by": "shop"}
+
+
+def test_a_server_of_another_name_and_address_is_found_by_its_member(tmp_path: t.Any, survey: t.Any) -> None:
+    calls = asked([{"hosts": "lb1", "socket": "/s", "member": "srv-{host}"}], "web1", "web2")
+    told = pool(calls["web1"][0], server("srv-web1", **LEFT), server("srv-web2", admin="maint", operator=True))
+    status = fleet_status(str(tmp_path), {"web1": survey(), "web2": survey()}, [told], ADDRESSES, calls=calls)
+    assert [(one["code"], one["host"]) for one in status["findings"]] == [("drain_left", "web1"), ("drained_unknown", "web2")]
+    assert list(status["hosts"]["web1"]["balancers"]) == ["lb1/shop"]
+
+
+class Variables:
+    """The variables of hosts, which all have the same, and what a task of Ansible's own transport registered."""
+
+    values: t.ClassVar[dict[str, t.Any]] = {
+        "rollout_app": "shop",
+        "rollout_balancers": [{"driver": "haproxy", "hosts": "lb", "socket": "/s", "member": "srv", "password": "x"}],
+    }
+
+    def variables(self, dummy: str) -> dict[str, t.Any]:
+        return self.values
+
+    def get(self, dummy: str, name: str, **overrides: t.Any) -> t.Any:
+        return self.values.get(name)
+
+    def raw(self, dummy: str) -> dict[str, t.Any]:
+        item = {"driver": "haproxy", "delegate": "lb1", "socket": "/s", "secret_of": "web1"}
+        return {"__rollout_balancer_info": {"results": [pool(item, server("srv", **LEFT))]}}
+
+
+def test_the_reader_gives_the_members_that_variables_name(survey: t.Any, tmp_path: t.Any) -> None:
+    reader = StatusReader(t.cast("t.Any", None), t.cast("t.Any", Variables()), {"groups": {"lb": ["lb1"], "all": ["lb1", "web1"]}}, ["web1"])
+    reader.settings = dataclasses.replace(reader.settings, state_dir=str(tmp_path / "none"))
+    facts = {"answers": {"web1": survey()}, "left": {}, "balancers": [], "left_balancers": [1], "rest_hosts": ["web1"], "migrations": False}
+    assert codes(reader.status(facts)) == ["drain_left"]
+
+
+def test_a_named_server_that_is_not_there_is_not_looked_for_by_its_address(tmp_path: t.Any, survey: t.Any) -> None:
+    calls = asked([{"hosts": "lb1", "socket": "/s", "member": "srv-{host}"}], "web1")
+    told = pool(calls["web1"][0], server("other", address=ADDRESSES["web1"], **LEFT))
+    assert fleet_status(str(tmp_path), {"web1": survey()}, [told], ADDRESSES, calls=calls)["hosts"]["web1"]["balancers"] == {}
+
+
+def test_a_host_is_looked_for_only_in_its_own_balancers(tmp_path: t.Any, survey: t.Any) -> None:
+    calls = {**asked([{"hosts": "lb1", "socket": "/s"}], "web1"), **asked([{"hosts": "lb2", "socket": "/s"}], "web2")}
+    answers = [pool(calls[host][0], server("web1"), server("web2")) for host in ("web1", "web2")]
+    rows = fleet_status(str(tmp_path), {"web1": survey(), "web2": survey()}, answers, ADDRESSES, calls=calls)["hosts"]
+    assert [list(rows[host]["balancers"]) for host in ("web1", "web2")] == [["lb1/shop"], ["lb2/shop"]]
+
+
+def test_two_balancers_of_one_machine_are_told_apart_where_both_have_the_pool(tmp_path: t.Any, survey: t.Any) -> None:
+    calls = asked([{"hosts": "lb1", "socket": "/a"}, {"hosts": "lb1", "socket": "/b"}], "web1", "web2")
+    first, second = calls["web1"]
+    answers = [pool(first, server("web1", **LEFT), server("web2", port=81)), pool(second, server("web1"))]
+    status = fleet_status(str(tmp_path), {"web1": survey(), "web2": survey()}, answers, ADDRESSES, calls=calls)
+    assert list(status["hosts"]["web1"]["balancers"]) == ["lb1 (/a)/shop", "lb1 (/b)/shop"] and codes(status) == ["drain_left"]
+    assert list(status["hosts"]["web2"]["balancers"]) == ["lb1 (/a)/shop"]
+    apart = [answers[0], pool(second, server("web1"), backend="api")]
+    rows = fleet_status(str(tmp_path), {"web1": survey()}, apart, ADDRESSES, calls=calls)["hosts"]
+    assert list(rows["web1"]["balancers"]) == ["lb1/shop", "lb1/api"]
+
+
+def test_two_servers_of_one_host_in_a_pool_are_told_apart(tmp_path: t.Any, survey: t.Any) -> None:
+    both = [{"hosts": "lb1", "socket": "/s", "member": "{host}-a"}, {"hosts": "lb1", "socket": "/s", "member": "{host}-b"}]
+    calls = asked(both, "web1")
+    told = pool(calls["web1"][0], server("web1-a", **LEFT), server("web1-b", port=81))
+    status = fleet_status(str(tmp_path), {"web1": survey()}, [told], ADDRESSES, calls=calls)
+    assert list(status["hosts"]["web1"]["balancers"]) == ["lb1/shop/web1-a", "lb1/shop/web1-b"] and codes(status) == ["drain_left"]
+    by_address = asked([{"hosts": "lb1", "socket": "/s"}], "web1")
+    told = pool(by_address["web1"][0], server("b1", address=ADDRESSES["web1"], **LEFT), server("b2", address=ADDRESSES["web1"], port=81))
+    status = fleet_status(str(tmp_path), {"web1": survey()}, [told], ADDRESSES, calls=by_address)
+    assert list(status["hosts"]["web1"]["balancers"]) == ["lb1/shop/b1", "lb1/shop/b2"] and codes(status) == ["drain_left"]
+
+
+def test_of_two_balancers_of_one_machine_none_hides_that_the_other_is_silent(tmp_path: t.Any, survey: t.Any) -> None:
+    items = [{"delegate": "lb1", "driver": "haproxy", "socket": ["/a"]}, {"delegate": "lb1", "driver": "caddy", "url": "http://ops:s3cret@lb1:2019"}]
+    silent = [{"item": item, "failed": True, "msg": "refused"} for item in items]
+    status = fleet_status(str(tmp_path), {"web1": survey()}, [*silent, {"item": {"delegate": "lb2"}, "unreachable": True}], ADDRESSES)
+    assert status["balancer_problems"] == {"lb1 (haproxy /a)": "refused", "lb1 (caddy http://lb1:2019)": "refused", "lb2": "no answer"}
+    assert codes(status) == ["balancer_unread"] * 3
 
 
 def test_a_site_as_it_should_be_is_ok_in_one_line(tmp_path: t.Any, survey: t.Any) -> None:

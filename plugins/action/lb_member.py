@@ -20,7 +20,7 @@ class ActionModule(BalancerAction):
     def arguments(self, entry: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         if "member" not in entry:
             return super().arguments(entry, task_vars)
-        address = None if entry.get("named") else task_vars.get("ansible_host")
+        address = None if entry.get("named") else self._templar.template(task_vars.get("ansible_host"))
         member = {"name": entry["member"], **({"address": str(address)} if address else {})}
         return {**super().arguments(entry, task_vars), "members": [member]}
 

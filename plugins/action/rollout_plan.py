@@ -48,7 +48,7 @@ class ActionModule(LightAction):
             if args["step"] == "read":
                 facts = planner.read(
                     args["mode"], targets=[str(name) for name in task_vars["ansible_play_hosts_all"]], groups=task_vars["groups"],
-                    places=search_places(task_vars),
+                    places=search_places(task_vars), loader=self._loader,
                 )
             else:
                 facts = self._plan(planner, variables, task_vars, plain(args["balancers"]), result, as_json=as_json)

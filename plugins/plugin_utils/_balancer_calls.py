@@ -13,6 +13,7 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.seamless.rollout.plugins.plugin_utils._fanout import Call, fan_out
+from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction, plain
 from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import SECRETS, secrets_for
 
@@ -24,10 +25,10 @@ def machine(entry: t.Mapping[str, t.Any]) -> str:
     return str(entry.get("delegate") or "this host")
 
 
-def secrets_of(entry: t.Mapping[str, t.Any], task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def secrets_of(entry: t.Mapping[str, t.Any], variables: HostVariables) -> dict[str, t.Any]:
     """Return what is secret of a balancer that a plan names without it, from the variables of the host whose balancer it is."""
     host = entry.get("secret_of")
-    return secrets_for(entry, plain(task_vars["hostvars"][host]["rollout_balancers"])) if host else {}
+    return secrets_for(entry, variables.get(host, "rollout_balancers") or []) if host else {}
 
 
 class BalancerAction(LightAction):
@@ -42,10 +43,11 @@ class BalancerAction(LightAction):
         if not isinstance(balancers, list) or not all(isinstance(entry, dict) for entry in balancers):
             raise AnsibleActionFail(f"balancers is {balancers!r}: use a list of dictionaries, each with delegate.")
         task_vars = task_vars or {}
+        variables = HostVariables(self, task_vars)
         calls = [
             Call(
                 str(entry.get("delegate") or task_vars["inventory_hostname"]),
-                self.validated(self.OPERATION, self.arguments({**entry, **secrets_of(entry, task_vars)}, task_vars)),
+                self.validated(self.OPERATION, self.arguments({**entry, **secrets_of(entry, variables)}, task_vars)),
             )
             for entry in balancers
         ]

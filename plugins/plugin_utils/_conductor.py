@@ -253,14 +253,17 @@ class Conductor:
         self.ledger.set_state(self.id, state, halted=why)
 
     def _touched(self) -> list[dict[str, t.Any]]:
-        """Return the hosts that this rollout has changed: in this run, or in an interrupted one that left them out of rotation or on its release."""
+        """Return the hosts that this rollout has changed: in this run, or in an interrupted one that left them out of rotation or on its release.
+
+        One that this run leaves out is none of them: no task can reach it.
+        """
         begun = self._last_word()
 
         def left_over(row: dict[str, t.Any]) -> bool:
             there = self.facts["hosts"].get(row["host"], {}).get("from") == row["to_release"]
             return row["state"] in ("pending", "skipped") and row["host"] in begun and bool(row["drained"] or there)
 
-        rows = self.ledger.hosts(self.id).values()
+        rows = [row for host, row in self.ledger.hosts(self.id).items() if host in self.facts["hosts"]]
         return [row for row in rows if row["state"] in ("done", "failed", "unreachable", "in_flight") or left_over(row)]
 
     def _last_word(self) -> dict[str, str]:

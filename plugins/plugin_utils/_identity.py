@@ -59,9 +59,7 @@ def begin(facts: t.Mapping[str, t.Any], settings: Settings) -> None:
     """Record the rollout of *facts*, and that those it takes over are superseded."""
     ledger = Ledger(facts["state_dir"])
     pid = os.getppid()
-    for dead in (row["id"] for row in ledger.unfinished() if row["id"] in facts["takeover"]):
-        if dead != facts["id"]:
-            ledger.set_state(dead, "superseded", halted=f"its process is gone; {facts['id']} took over")
+    taken = [row["id"] for row in ledger.of_this_controller(alive=False) if row["id"] in facts["takeover"] and row["id"] != facts["id"]]
     ledger.begin(
         {
             "id": facts["id"],
@@ -77,3 +75,5 @@ def begin(facts: t.Mapping[str, t.Any], settings: Settings) -> None:
             "started_at": time.time(),
         }
     )
+    for dead in taken:
+        ledger.set_state(dead, "superseded", halted=f"its process is gone; {facts['id']} took over")

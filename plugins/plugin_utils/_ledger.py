@@ -18,6 +18,7 @@ import sqlite3
 import time
 import typing as t
 
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import Orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import standing as what_stands
 
@@ -116,9 +117,17 @@ class Ledger:
             connection.close()
 
     def begin(self, rollout: t.Mapping[str, t.Any]) -> None:
-        """Record a rollout, or that another process goes on with it."""
+        """Record a rollout, or that another process goes on with it.
+
+        Raises SeamlessError when one that lives does so already: two that were started at once both found it dead.
+        """
         columns = ("id", "app", "release", "mode", "state", "reason", "owner", "controller", "pid", "process_start", "started_at")
-        with self._open() as connection:
+        with self._open(exclusive=True) as connection:
+            left = connection.execute("SELECT 1 FROM beats WHERE rollout_id=? AND kind='left'", (rollout["id"],)).fetchone()
+            known = connection.execute("SELECT pid, process_start, finished_at FROM rollouts WHERE id=?", (rollout["id"],)).fetchone()
+            other = known is not None and not left and not known["finished_at"] and known["pid"] != rollout["pid"]
+            if other and known["process_start"] and process_start(known["pid"]) == known["process_start"]:
+                raise SeamlessError(f"process {known['pid']} goes on with {rollout['id']} already: wait until it is done, and run again.")
             connection.execute(
                 f"INSERT INTO rollouts ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
                 "ON CONFLICT (id) DO UPDATE SET state=excluded.state, pid=excluded.pid, process_start=excluded.process_start, "
@@ -137,9 +146,16 @@ class Ledger:
             connection.execute("INSERT OR REPLACE INTO beats (rollout_id, kind, at) VALUES (?, 'left', ?)", (rollout_id, time.time()))
 
     def save_plan(self, rollout_id: str, plan: t.Mapping[str, t.Any]) -> None:
-        """Record the plan and its hosts; hosts that an interrupted run had recorded keep nothing but their way back."""
+        """Record the plan and its hosts; hosts that an interrupted run had recorded keep nothing but their way back.
+
+        Those that this run leaves out, as with ``--limit``, are skipped unless they are done: it can do nothing about them.
+        """
         now = time.time()
         with self._open() as connection:
+            known = [row["host"] for row in connection.execute("SELECT host FROM hosts WHERE rollout_id=? AND state!='done'", (rollout_id,))]
+            connection.executemany(
+                "UPDATE hosts SET state='skipped' WHERE rollout_id=? AND host=?", [(rollout_id, host) for host in known if host not in plan["hosts"]]
+            )
             connection.execute(
                 "UPDATE rollouts SET plan=?, state='running', release=? WHERE id=?", (json.dumps(plan), plan["release"], rollout_id)
             )

@@ -65,6 +65,7 @@ def fill(
             "stage": state == "pending" and settings.mode in ("release", "preview") and not staged,
             "balancers": rotations[host].calls,
             "drained": rotations[host].ours,
+            "unproven": rotations[host].ours and _is_unproven(survey or {}, settings.mode, current, target),
             **{key: facts["traits"][host][key] for key in ("zone", "tier", "weight", "late")},
             "step": steps.get(host, -1),
             "cap": plan.caps.get(host, 1),
@@ -113,6 +114,12 @@ def fill(
         facts["once_after_hosts"] = facts["finish_hosts"][:_once.WITNESSES] if settings.once_after else []
 
 
+def _is_unproven(survey: t.Mapping[str, t.Any], mode: str, current: str | None, target: str | None) -> bool:
+    """Say whether an earlier run may have changed a host that it left out of rotation, without having seen that it works."""
+    state = (preflight.record_of(survey, current) or {}).get("state")
+    return mode == "update" or (current is not None and current == target) or state in ("failed", "bad")
+
+
 def _without_earlier_release(hosts: t.Mapping[str, dict[str, t.Any]], settings: Settings) -> list[str]:
     """Write into *hosts* which of those that get a release have no earlier one, and return what an operator should know of that."""
     if settings.mode not in ("release", "promote"):
@@ -131,7 +138,7 @@ def _steps(variables: HostVariables, host: str, settings: Settings, rotation: pr
         balancers=bool(rotation.calls),
         hooks=variables.get(host, "rollout_hooks") or {},
         update_role=bool(variables.get(host, "rollout_update_role")),
-        health=bool(settings.health),
+        health=bool(variables.get(host, "rollout_health")),
         bakes=bake > 0 or bool(variables.get(host, "rollout_bake_health")),
     )
 

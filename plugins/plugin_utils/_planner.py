@@ -39,6 +39,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import Look
 
 if t.TYPE_CHECKING:
+    from ansible.parsing.dataloader import DataLoader
     from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
 
 Facts = t.Dict[str, t.Any]
@@ -70,7 +71,9 @@ class Planner:
         except SeamlessError as exc:
             raise SeamlessError("\n".join(f"{host}: {line}" for line in str(exc).splitlines()) if name else str(exc)) from exc
 
-    def read(self, mode: str, *, targets: list[str], groups: t.Mapping[str, t.Sequence[str]], places: t.Sequence[str]) -> Facts:
+    def read(
+        self, mode: str, *, targets: list[str], groups: t.Mapping[str, t.Sequence[str]], places: t.Sequence[str], loader: DataLoader | None = None
+    ) -> Facts:
         """Check every variable of every host, pin the source, and name the rollout. Touches no host."""
         settings, values = self._settings(mode, targets[0])
         state_dir = default_state_dir(settings.app, values.get("rollout_state_dir"))
@@ -85,7 +88,7 @@ class Planner:
             balancers = [] if settings.out_of_rotation else host_values.get("rollout_balancers") or []
             calls[host] = pools.without_secrets(host, pools.expand_balancers(host, balancers, groups))
         problems += pools.unknown_machines(calls, set(groups.get("all", [])))
-        files, missing = _steps.find_steps(steps, places)
+        files, missing = _steps.find_steps(steps, places, loader)
         problems += missing + _traits.sort_into_tiers(traits, settings.tiers, groups)
         try:
             zone_order({host: entry["zone"] for host, entry in traits.items()}, settings.zones)
@@ -313,6 +316,8 @@ class Planner:
         self, facts: Facts, results: t.Sequence[dict[str, t.Any]], findings: preflight.Findings
     ) -> dict[str, dict[str, t.Any]]:
         infos: dict[str, dict[str, t.Any]] = {}
+        if len(results) != len(facts["balancers"]):
+            findings.problems.append("the balancers could not be asked: see the task before.")
         for call, answer in zip(facts["balancers"], results):
             if answer.get("failed") or answer.get("unreachable"):
                 findings.problems.append(f"balancer {call['delegate']}: {answer.get('msg', 'no answer')}")

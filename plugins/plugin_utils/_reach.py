@@ -16,6 +16,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._balancer_calls i
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import Counted
 from ansible_collections.seamless.rollout.plugins.plugin_utils._fanout import Call, fan_out
+from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import HostVariables
 from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import balancer_key, is_serving
 
 if t.TYPE_CHECKING:
@@ -27,6 +28,7 @@ class TaskReach:
 
     def __init__(self, action: LightAction, facts: t.Mapping[str, t.Any], task_vars: dict[str, t.Any]) -> None:
         self._action, self._facts, self._task_vars = action, facts, task_vars
+        self._variables = HostVariables(action, task_vars)
         self.split_by = ""
         self._answers: dict[str, dict[str, t.Any]] = {}
 
@@ -66,11 +68,12 @@ class TaskReach:
         return [list(one) for entry in self._facts["hosts"].values() for call in entry["balancers"] for one in call.get("servers") or []]
 
     def _options(self, call: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        return {**{key: call[key] for key in options.SPEC if key in call}, **secrets_of(call, self._task_vars)}
+        return {**{key: call[key] for key in options.SPEC if key in call}, **secrets_of(call, self._variables)}
 
     def keep_locks(self, hosts: t.Sequence[str]) -> list[dict[str, t.Any]]:
-        params = {"root": self._facts["root"], "lock_id": self._facts["id"], "renew": True, "ttl": self._facts.get("lock_ttl", 3600)}
-        calls = [Call(host, self._action.validated("rollout_lock", params)) for host in hosts]
+        params = {"lock_id": self._facts["id"], "renew": True, "ttl": self._facts.get("lock_ttl", 3600)}
+        roots = {host: self._variables.get(host, "rollout_root") or self._facts["root"] for host in hosts}
+        calls = [Call(host, self._action.validated("rollout_lock", {**params, "root": roots[host]})) for host in hosts]
         answers = fan_out(self._action, "rollout_lock", calls, self._task_vars)
         return [answer["lock"] for answer in answers if not answer.get("failed") and answer.get("lock")]
 

@@ -12,6 +12,9 @@ import os
 import typing as t
 
 import ansible.constants as C
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.utils.collection_loader._collection_finder import _get_collection_role_path
 
 
@@ -40,8 +43,14 @@ def named_steps(values: t.Mapping[str, t.Any]) -> dict[str, str]:
     return steps
 
 
-def find_steps(steps: t.Mapping[str, str], places: t.Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the path of every task file in *steps*, and a sentence for each file and role that is not there."""
+def find_steps(
+    steps: t.Mapping[str, str], places: t.Sequence[str], loader: DataLoader | None = None
+) -> tuple[dict[str, str], list[str]]:
+    """Return the path of every task file in *steps*, and a sentence for each file and role that is not there or that Ansible can't read.
+
+    Ansible reads such a file when it comes to it, and one that it can't read ends it there and then: with a host out of rotation and no undo.
+    """
+    loader = loader or DataLoader()
     files: dict[str, str] = {}
     problems: list[str] = []
     for name, variable in steps.items():
@@ -49,6 +58,8 @@ def find_steps(steps: t.Mapping[str, str], places: t.Sequence[str]) -> tuple[dic
             path = next((path for path in (os.path.join(place, name) for place in places) if os.path.isfile(path)), None)
             if path:
                 files[name] = path
+                why = _why_unreadable(path, loader)
+                problems += [f"{variable} is {name!r}, which Ansible can't read: {why}"] if why else []
             else:
                 problems.append(f"{variable} is {name!r}: there is no such task file in {', '.join(places)}. Correct it, or give its absolute path.")
         elif not role_is_there(name, places[0]):
@@ -57,6 +68,31 @@ def find_steps(steps: t.Mapping[str, str], places: t.Sequence[str]) -> tuple[dic
                 "collection. Correct it, or add its directory to roles_path in ansible.cfg."
             )
     return files, problems
+
+
+def _why_unreadable(path: str, loader: DataLoader) -> str:
+    try:
+        tasks = loader.load_from_file(path)
+        return "" if tasks is None else _wrong_task(tasks)
+    except AnsibleError as exc:
+        return str(exc)
+
+
+def _wrong_task(tasks: t.Any, collections: t.Any = None) -> str:
+    """Return what is wrong with the first of *tasks* that is no task. Raises AnsibleError for one whose module is not there."""
+    if not isinstance(tasks, list):
+        return f"a task file holds a list of tasks, and this is {type(tasks).__name__}."
+    for task in tasks:
+        if not isinstance(task, dict):
+            return f"{task!r} is no task."
+        known = task.get("collections") or collections
+        if "block" in task:
+            why = next((why for part in ("block", "rescue", "always") if (why := _wrong_task(task.get(part) or [], known))), "")
+            if why:
+                return why
+        else:
+            ModuleArgsParser(task, collection_list=known).parse()
+    return ""
 
 
 def roles_path() -> list[str]:

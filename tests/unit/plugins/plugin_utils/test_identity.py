@@ -11,6 +11,7 @@ import platform
 import typing as t
 
 import pytest
+from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import identify, paused_holders
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
@@ -90,3 +91,17 @@ def test_an_order_is_for_the_rollout_that_has_its_locks_and_not_for_one_that_wai
     assert (ledger.working() or {})["id"] == "runs"
     ledger.set_state("runs", "succeeded")
     assert (ledger.working() or {})["id"] == "waits"
+
+
+def test_of_two_that_go_on_with_a_dead_rollout_at_once_the_second_is_refused(ledger: Ledger, tmp_path: t.Any) -> None:
+    begin(ledger, "d", lives=False)
+    first, second = identify(settings(), str(tmp_path)), identify(settings(), str(tmp_path))
+    assert first[0] == second[0] == "d"
+    fields = {"app": "shop", "reason": "", "owner": "o", "controller": platform.node(), "state": "planned", "release": "2.0", "mode": "release"}
+    parent = os.getppid()
+    ledger.begin({"id": "d", "started_at": 1.0, **fields, "pid": parent, "process_start": process_start(parent)})
+    with pytest.raises(SeamlessError, match=f"process {parent} goes on with d already"):
+        begin(ledger, "d")
+    assert ledger.unfinished()[0]["pid"] == parent
+    ledger.leave("d")
+    begin(ledger, "d")

@@ -16,6 +16,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 from ansible_collections.seamless.rollout.plugins.module_utils._release import info, lock, switch
 from ansible_collections.seamless.rollout.plugins.module_utils._release.prune import mark_good
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _plan_facts
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
@@ -235,3 +236,50 @@ def test_what_comes_once_before_the_hosts_is_made_up_for_where_somebody_settled_
     assert conductor.open_once("before", "web1") == []
     conductor.finish({})
     assert fleet.plan(once_before=["before.yml"])["once_before_hosts"] == []
+
+
+def test_each_host_is_checked_by_its_own_health_in_an_update(tmp_path: t.Any) -> None:
+    """As with tiers, of which only one has something to ask."""
+    os.makedirs(tmp_path / "roles" / "kernel")
+    fleet = Fleet(str(tmp_path), web1={"rollout_health": [{"url": "http://127.0.0.1/"}]}, job1={"rollout_health": []})
+    for first in ("web1", "job1"):
+        fleet.hosts = {first: fleet.hosts[first], **fleet.hosts}
+        facts = fleet.plan("update", update_role="kernel", source=None, release="")
+        steps = {host: [step["file"] for step in facts["hosts"][host]["steps"]] for host in fleet.hosts}
+        assert "update_health.yml" in steps["web1"] and "update_health.yml" not in steps["job1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- name: Warm up\n  ansible.builtin.debug:\n   msg: [", "Ansible can't read"),
+        ("- name: Warm up\n  nobody.knows.this:\n    a: 1\n", "nobody.knows.this"),
+        ("- name: All\n  block:\n    - name: Warm up\n      nobody.knows.this: {}\n", "nobody.knows.this"),
+        ("name: Warm up\n", "holds a list of tasks"),
+        ("- just text\n", "is no task"),
+    ],
+)
+def test_a_hook_that_ansible_can_not_read_is_refused_before_a_host_is_out(fleet: Fleet, text: str, said: str) -> None:
+    with open(os.path.join(fleet.directory, "warm.yml"), "w", encoding="utf-8") as file:
+        file.write(text)
+    with pytest.raises(SeamlessError, match=re.escape("rollout_hooks.after_switch is 'warm.yml', which Ansible can't read")) as refused:
+        fleet.plan(hooks={"after_switch": ["warm.yml"]})
+    assert said in str(refused.value)
+
+
+def test_a_hook_of_every_form_is_read(fleet: Fleet) -> None:
+    with open(os.path.join(fleet.directory, "warm.yml"), "w", encoding="utf-8") as file:
+        file.write(
+            "- name: Say it\n  debug: msg=hello\n- action: command true\n- local_action: command true\n"
+            "- include_tasks: more.yml\n- name: All\n  block:\n    - ansible.builtin.meta: flush_handlers\n  rescue:\n    - import_role: {name: x}\n"
+            "- set_fact:\n    a: 1\n  when: true\n  with_items: [1]\n"
+        )
+    assert fleet.plan(hooks={"after_switch": ["warm.yml"]})["order"]
+
+
+@pytest.mark.parametrize(("state", "unproven"), [("failed", True), ("bad", True), ("good", False)])
+def test_a_host_that_an_earlier_run_left_out_goes_back_unchanged_only_if_that_did_not_change_it(state: str, unproven: bool) -> None:
+    survey = {"releases": [{"id": "2.0", "state": state}]}
+    assert _plan_facts._is_unproven(survey, "release", "2.0", "3.0") is unproven
+    assert _plan_facts._is_unproven(survey, "release", "2.0", "2.0") and _plan_facts._is_unproven(survey, "update", "2.0", None)
+    assert not _plan_facts._is_unproven({}, "release", None, None)

@@ -19,6 +19,16 @@ class Asking:
         return {"operation": operation, **args}
 
 
+class Variables:
+    """The variables of hosts, of which web2 has a root of its own."""
+
+    def __init__(self, *dummy: t.Any) -> None:
+        pass
+
+    def get(self, host: str, name: str) -> t.Any:
+        return {("web2", "rollout_root"): "/srv/elsewhere"}.get((host, name))
+
+
 def reaching(monkeypatch: pytest.MonkeyPatch, *answers: dict[str, t.Any]) -> tuple[_reach.TaskReach, list[t.Any]]:
     """Return what asks two balancers and three hosts that give *answers*, and the calls that it makes."""
     made: list[t.Any] = []
@@ -28,6 +38,7 @@ def reaching(monkeypatch: pytest.MonkeyPatch, *answers: dict[str, t.Any]) -> tup
         return list(answers)[:len(calls)]
 
     monkeypatch.setattr(_reach, "fan_out", answer)
+    monkeypatch.setattr(_reach, "HostVariables", Variables)
     calls = [{"driver": "haproxy", "delegate": name, "socket": "/s", "backend": "shop"} for name in ("lb1", "lb2")]
     hosts = {f"web{n}": {"balancers": [{**call, "servers": [["shop", f"web{n}"]]} for call in calls]} for n in (1, 2)}
     facts = {"id": "r", "app": "shop", "root": "/srv/shop", "lock_ttl": 100, "balancers": calls, "hosts": {**hosts, "web3": {"balancers": []}}}
@@ -62,3 +73,4 @@ def test_locks_are_renewed_in_the_name_of_the_rollout_and_only_ours_count(monkey
     reach, made = reaching(monkeypatch, {"lock": {"id": "r"}}, {"lock": None}, {"failed": True, "msg": "timed out"})
     assert reach.keep_locks(["web1", "web2", "web3"]) == [{"id": "r"}]
     assert made[0].params == {"operation": "rollout_lock", "root": "/srv/shop", "lock_id": "r", "renew": True, "ttl": 100}
+    assert made[1].params["root"] == "/srv/elsewhere"

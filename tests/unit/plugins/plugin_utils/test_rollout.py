@@ -220,6 +220,14 @@ def test_a_member_is_found_under_every_name_of_its_process_and_the_smallest_pool
     assert findings.problems == []
 
 
+def test_a_host_in_pools_of_different_sizes_leaves_each_its_own_floor() -> None:
+    shop = [(f"web{n}", f"198.51.100.{n}", 80) for n in range(1, 11)]
+    findings = preflight.Findings()
+    call = rotation("web1", findings, None, pools(shop=shop, admin=shop[:2])).calls[0]
+    assert call["pool_min_available"] == {"shop": 5, "admin": 1} and findings.problems == []
+    assert "pool_min_available" not in rotation("web1", findings, None, pools(shop=shop, admin=shop)).calls[0]
+
+
 def test_balancers_expand_to_the_machines_of_a_group() -> None:
     calls = balancer_pools.expand_balancers("web1", [{"driver": "haproxy", "hosts": "lb", "socket": "/s"}, {"driver": "health_file"}], {"lb": ["lb1", "lb2"]})
     assert [(call["delegate"], call["member"]) for call in calls] == [("lb1", "web1"), ("lb2", "web1"), ("web1", "web1")]
@@ -533,3 +541,35 @@ def test_a_run_that_was_killed_in_its_undo_is_an_order_to_try_again(facts: dict[
     conductor.failed("web1", "Switch", {"msg": "not healthy"}, undo=False)
     after = conductor.close_batch(["web1"], {"web1": DONE}, {"web1"}, undo=False)
     assert (after["undo_hosts"], after["hosts"]["web1"]["target"]) == (["web1"], "1.0")
+
+
+@pytest.mark.parametrize("left", ["failed", "in_flight"])
+def test_a_run_that_leaves_out_what_failed_in_an_interrupted_one_comes_to_a_good_end(facts: dict[str, t.Any], left: str) -> None:
+    """As --limit '!web3' does after web3 failed: the run can neither judge it by what was nor take it back."""
+    conductor = Conductor({**facts, "on_failure": "pause"})
+    conductor.open_batch(["web3"], undo=False)
+    if left == "failed":
+        conductor.failed("web3", "Switch", {"msg": "not healthy"}, undo=False)
+    del facts["hosts"]["web3"]
+    conductor = Conductor(facts)
+    conductor.ledger.begin(
+        {"id": "r", "app": "shop", "release": "2.0", "mode": "release", "state": "planned", "reason": "", "owner": "o", "controller": "c", "pid": 1,
+         "process_start": "", "started_at": 1.0}
+    )
+    conductor.ledger.save_plan("r", facts)
+    conductor.open_batch(["web1", "web2"], undo=False)
+    assert not conductor.close_batch(["web1", "web2"], {"web1": DONE, "web2": DONE}, {"web1", "web2"}, undo=False)["halted"]
+    report = conductor.finish({})
+    assert report["state"] == "succeeded" and conductor.ledger.hosts("r")["web3"]["state"] == "skipped"
+
+
+def test_an_undo_leaves_out_whom_the_run_leaves_out(facts: dict[str, t.Any]) -> None:
+    conductor = Conductor(facts)
+    conductor.open_batch(["web3"], undo=False)
+    conductor.close_batch(["web3"], {"web3": DONE}, {"web3"}, undo=False)
+    del facts["hosts"]["web3"]
+    conductor.ledger.save_plan("r", facts)
+    conductor.open_batch(["web1"], undo=False)
+    conductor.failed("web1", "Switch", {"msg": "not healthy"}, undo=False)
+    assert conductor.close_batch(["web1"], {"web1": DONE}, {"web1"}, undo=False)["undo_hosts"] == ["web1"]
+    assert conductor.ledger.hosts("r")["web3"]["state"] == "done"

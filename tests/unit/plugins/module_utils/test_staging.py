@@ -293,7 +293,11 @@ def test_what_a_release_brings_as_shared_content_gets_the_owner_and_is_there_in_
     assert os.listdir(store.shared) == ["storage"] and os.readlink(os.path.join(store.shared, "storage", "last")) == "logs"
     (tmp_path / "two" / "data").mkdir(parents=True)
     (tmp_path / "two" / "data" / "a").write_text("a")
-    monkeypatch.setattr(os, "chown", lambda *dummy, **named: (_ for _ in ()).throw(PermissionError("no")))
+
+    def refused(*dummy: t.Any, **named: t.Any) -> None:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(os, "chown", refused)
     with pytest.raises(PermissionError):
         shared.make_links(store, str(tmp_path / "two"), ["data"], [], (33, 44))
     assert os.listdir(store.shared) == ["storage"]

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import http.client
 import re
@@ -15,6 +14,7 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._urls import basic_auth, shown
 
 _CHECKSUM = re.compile(r"(sha256|sha384|sha512):([0-9a-fA-F]{64,128})\Z")
 
@@ -50,10 +50,7 @@ def download(url: str, path: str, *, timeout: float = 60.0, redirects: int = 5) 
         connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=ssl.create_default_context())
     else:
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
-    headers = {"User-Agent": "seamless.rollout"}
-    if parts.username:
-        secret = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
-        headers["Authorization"] = f"Basic {base64.b64encode(secret.encode()).decode()}"
+    headers = {"User-Agent": "seamless.rollout", **basic_auth(parts)}
     try:
         connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers=headers)
         response = connection.getresponse()
@@ -72,9 +69,3 @@ def download(url: str, path: str, *, timeout: float = 60.0, redirects: int = 5) 
         raise SeamlessError(f"{shown(url)} can't be downloaded: {exc}") from exc
     finally:
         connection.close()
-
-
-def shown(url: str) -> str:
-    """Return *url* without user, password and query, which may be secrets."""
-    parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -15,7 +15,7 @@ import time
 import typing as t
 import urllib.parse
 
-from ansible_collections.seamless.rollout.plugins.module_utils import _health_urls as urls
+from ansible_collections.seamless.rollout.plugins.module_utils import _urls as urls
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 
 KINDS = ("url", "tcp", "command", "systemd")

@@ -22,7 +22,7 @@ import urllib.error
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _health
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._fetch import shown
+from ansible_collections.seamless.rollout.plugins.module_utils._urls import shown
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils._asking import opened
 

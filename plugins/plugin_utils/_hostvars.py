@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
@@ -27,14 +28,21 @@ class HostVariables:
         self._task_vars = task_vars
         self._raw: dict[str, t.Mapping[str, t.Any]] = {}
         self._known: dict[t.Any, t.Any] = {}
-        first = self.raw(task_vars["inventory_hostname"])
-        # What the play and its roles say. The first host's own variables are no other host's.
-        self._play = {
+
+    @functools.cached_property
+    def _play(self) -> dict[str, t.Any]:
+        """What the play and its roles say. The first host's own variables are no other host's."""
+        first = self.raw(self._task_vars["inventory_hostname"])
+        return {
             name: value
-            for name, value in task_vars.items()
+            for name, value in self._task_vars.items()
             if name.startswith("rollout_") and not (name in first and (first[name] is value or first[name] == value))
         }
-        self._over = {name for name in self._play if name in first}
+
+    @functools.cached_property
+    def _over(self) -> set[str]:
+        first = self.raw(self._task_vars["inventory_hostname"])
+        return {name for name in self._play if name in first}
 
     def raw(self, host: str) -> t.Mapping[str, t.Any]:
         """Return the untemplated variables of *host* itself, facts and registered results included."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils._health_urls import shown
+from ansible_collections.seamless.rollout.plugins.module_utils._urls import shown
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report import table
 from ansible_collections.seamless.rollout.plugins.plugin_utils._windows import duration
 

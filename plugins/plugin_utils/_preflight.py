@@ -117,33 +117,28 @@ def judge_rotation(
         ours = ours or any(entry.get("drained_by") == app for dummy, entry in found)
         states.extend(is_serving(entry) for dummy, entry in found)
         servers = [[pool["backend"], entry["name"]] for pool, entry in found]
+        floors: dict[str, int] = {}
         for pool, entry in found:
             name = f"{balancer_key(call)}|{pool['backend']}"
             pools[name] = pools.get(name, True) and is_serving(entry)
-            up = sum(is_serving(other) for other in pool["members"])
-            room[name] = up - (_floor([(pool, entry)], max_unavailable, min_available, most) or 0)
-        floors = {pool["backend"]: _floor([(pool, entry)], max_unavailable, min_available, most) for pool, entry in found}
+            floor = _floor(int(pool["total"]), max_unavailable, min_available, most)
+            room[name] = sum(is_serving(other) for other in pool["members"]) - floor
+            # Processes of one balancer may have pools of one name.
+            floors[pool["backend"]] = max(floor, floors.get(pool["backend"], 0))
         own = {"pool_min_available": floors} if len(set(floors.values())) > 1 else {}
-        kept.append({**call, "min_available": _floor(found, max_unavailable, min_available, most), **own, "servers": servers})
+        kept.append({**call, "min_available": max(floors.values()), **own, "servers": servers})
     return InRotation(kept, serving=all(states) if states else True, ours=ours, everywhere=all(states), pools=pools, room=room)
 
 
-def _floor(
-    found: t.Sequence[tuple[dict[str, t.Any], dict[str, t.Any]]], max_unavailable: t.Any, min_available: t.Any, most: int | None
-) -> int | None:
-    """Return how many members each of the pools must keep up, the most of them: at least one, unless the user wrote 0."""
-    floors = []
-    for pool, dummy in found:
-        total = int(pool["total"])
-        if min_available is not None and str(min_available).rstrip("%") == "0":
-            floors.append(0)
-        elif most is not None:
-            floors.append(max(1, total - most))
-        elif min_available is not None:
-            floors.append(total - budget("100%", min_available, total, []) if total > 1 else 1)
-        else:
-            floors.append(max(1, total - budget(max_unavailable, None, total, [])))
-    return max(floors) if floors else None
+def _floor(total: int, max_unavailable: t.Any, min_available: t.Any, most: int | None) -> int:
+    """Return how many of the *total* members of a pool must stay up: at least one, unless the user wrote 0."""
+    if min_available is not None and str(min_available).rstrip("%") == "0":
+        return 0
+    if most is not None:
+        return max(1, total - most)
+    if min_available is not None:
+        return total - budget("100%", min_available, total, []) if total > 1 else 1
+    return max(1, total - budget(max_unavailable, None, total, []))
 
 
 class Content(t.NamedTuple):

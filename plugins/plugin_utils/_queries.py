@@ -17,7 +17,7 @@ import urllib.parse
 
 from ansible_collections.seamless.rollout.plugins.module_utils import _access_log, _health
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._fetch import shown
+from ansible_collections.seamless.rollout.plugins.module_utils._urls import shown
 from ansible_collections.seamless.rollout.plugins.plugin_utils._asking import opened
 from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Count
 from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import read_number

@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils import _fetch, _files
+from ansible_collections.seamless.rollout.plugins.module_utils import _fetch, _files, _urls
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release import floor as floors
 from ansible_collections.seamless.rollout.plugins.module_utils._release import manifest as manifests
@@ -69,14 +69,14 @@ def validate_source(source: t.Mapping[str, t.Any]) -> str:
         # The host gets it by itself, so nothing but its form can be judged here.
         if str(source.get("url")).partition("://")[0] not in ("http", "https", "file"):
             raise SeamlessError(
-                f"source url is {_fetch.shown(str(source.get('url')))!r}: use a URL that the hosts can reach (http or https), or file:///path for an "
+                f"source url is {_urls.shown(str(source.get('url')))!r}: use a URL that the hosts can reach (http or https), or file:///path for an "
                 "archive on the hosts."
             )
-        _fetch.check_checksum(source.get("checksum"), f"source {_fetch.shown(str(source['url']))}")
+        _fetch.check_checksum(source.get("checksum"), f"source {_urls.shown(str(source['url']))}")
     if kind == "archive":
         if bool(source.get("path")) == bool(source.get("url")):
             raise SeamlessError(f"source needs one of path and url for type {kind}.")
-        where = f"source {source.get('path') or _fetch.shown(str(source['url']))}"
+        where = f"source {source.get('path') or _urls.shown(str(source['url']))}"
         if source.get("path") and not source.get("checksum") and os.path.isfile(_expand(source["path"])):
             found = hashlib.sha256()
             with open(_expand(source["path"]), "rb") as file:
@@ -111,7 +111,7 @@ def describe(source: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     shown = {key: value for key, value in source.items() if key in ("type", "path", "ref", "subdirectory", "checksum", "external_links")}
     for key in ("repo", "url"):
         if source.get(key):
-            shown[key] = _fetch.shown(str(source[key])) if "://" in str(source[key]) else str(source[key])
+            shown[key] = _urls.shown(str(source[key])) if "://" in str(source[key]) else str(source[key])
     return shown
 
 

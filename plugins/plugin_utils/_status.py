@@ -13,7 +13,7 @@ import platform
 import time
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils._health_urls import shown
+from ansible_collections.seamless.rollout.plugins.module_utils._urls import shown
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _drift as drift
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ACTIVE_STATES, NUMBERS, Ledger

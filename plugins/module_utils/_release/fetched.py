@@ -13,7 +13,7 @@ import tempfile
 import typing as t
 import urllib.parse
 
-from ansible_collections.seamless.rollout.plugins.module_utils import _fetch
+from ansible_collections.seamless.rollout.plugins.module_utils import _fetch, _urls
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release import prune, unpack
 
@@ -35,7 +35,7 @@ def tree_of(fetch: t.Mapping[str, t.Any], staging: str, *, external_links: bool 
         else:
             archive = os.path.join(place, "archive")
             _fetch.download(url, archive)
-        name = _fetch.shown(url)
+        name = _urls.shown(url)
         _fetch.verify(archive, checksum, name)
         tree = os.path.join(place, "tree")
         os.mkdir(tree)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Column
+
 _BUILTIN = re.compile(
     r"""\s*(?:pg_catalog\.)?(?:
       (?:small|big)?int(?:eger|2|4|8)?|bool(?:ean)?|real|float[48]?(?:\(\d+\))?|double\ precision|(?:numeric|decimal)(?:\s*\([\d, -]+\))?
@@ -46,6 +48,11 @@ def collated(type_: str) -> bool:
     if re.search(r"\b(?:character set|charset|ascii|unicode|byte|binary)\b|^n(?:ational|char|varchar)\b", low):
         return False
     return bool(re.match(r"(?:pg_catalog\.)?(?:character(?: varying)?|(?:var|bp)?char|(?:tiny|medium|long)?text|enum|set)\b(?!\s*\[)", low))
+
+
+def kept_collation(old: Column, type_: str) -> str | None:
+    """Return the collation that *old* keeps when it becomes one of *type_*."""
+    return old.collation if collated(old.type) and collated(type_) else None
 
 
 def cast_type(type_: str) -> str | None:

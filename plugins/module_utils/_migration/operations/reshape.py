@@ -16,7 +16,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import sync_mariadb, sync_postgresql
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, default_of, type_sql
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.company import company
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.datatypes import builtin, collated
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.datatypes import builtin, kept_collation
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.swap import swap
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import Sync
 
@@ -37,8 +37,7 @@ def change_type(work: Work) -> Plan:
     new = work.values.get("to")
     if new is None or new == old.name:
         return swap(work, table, old, type_)
-    collation = old.collation if collated(old.type) and collated(type_) else None
-    final = dataclasses.replace(old, name=work.free(table, new), type=type_, default=None, collation=collation)
+    final = dataclasses.replace(old, name=work.free(table, new), type=type_, default=None, collation=kept_collation(old, type_))
     moved = {old.name: new}
     up = {new: _given(work, "up", old.name, type_, table, (old.name,))}
     down = {old.name: _given(work, "down", new, old.type, table, (new,))}

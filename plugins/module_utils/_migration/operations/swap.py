@@ -22,7 +22,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.operat
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import sync_postgresql as sync_pg
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, default_of, zero
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.company import company
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.datatypes import collated
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.datatypes import kept_collation
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import Sync, counted
 
 _DATA = "data_exception OR integrity_constraint_violation OR cardinality_violation OR raise_exception"
@@ -36,8 +36,7 @@ def swap(work: Work, table: Table, old: Column, type_: str) -> Plan:
             f"Give the column a new "
             f"name by to, or say prepared_statements: none when the application makes none (psycopg: prepare_threshold=None)."
         )
-    collation = old.collation if collated(old.type) and collated(type_) else None
-    shadow = dataclasses.replace(old, name=work.free(table, work.helper(old.name)), type=type_, default=None, collation=collation)
+    shadow = dataclasses.replace(old, name=work.free(table, work.helper(old.name)), type=type_, default=None, collation=kept_collation(old, type_))
     if not work.postgresql and (work.values.get("up") or work.values.get("down")):
         raise work.refuse(
             "without a new name (to: ...) only the server's own conversion is possible here: give the column a new name by to, or leave out up and down."

@@ -226,6 +226,10 @@ def test_a_host_in_pools_of_different_sizes_leaves_each_its_own_floor() -> None:
     call = rotation("web1", findings, None, pools(shop=shop, admin=shop[:2])).calls[0]
     assert call["pool_min_available"] == {"shop": 5, "admin": 1} and findings.problems == []
     assert "pool_min_available" not in rotation("web1", findings, None, pools(shop=shop, admin=shop)).calls[0]
+    # Two processes on one machine, whose pools have one name: the larger floor counts for both.
+    twice = {"pools": [*pools(shop=shop)["pools"], *pools(shop=shop[:2])["pools"]]}
+    call = rotation("web1", findings, None, twice).calls[0]
+    assert call["min_available"] == 5 and "pool_min_available" not in call
 
 
 def test_balancers_expand_to_the_machines_of_a_group() -> None:

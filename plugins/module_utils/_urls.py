@@ -4,7 +4,7 @@
 
 # This module_util is PRIVATE to seamless.rollout. It can have breaking changes at any time.
 
-"""URLs that are asked for health: what makes sense of them, what may be shown, and how a user and a password in them are sent."""
+"""URLs that are asked: which make sense, what may be shown of them, and how a user and a password in them are sent."""
 
 from __future__ import annotations
 

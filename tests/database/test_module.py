@@ -14,7 +14,8 @@ import typing as t
 
 import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
-from ansible_collections.seamless.rollout.plugins.module_utils._migration import gate_operation, info, migrate, preflight
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import advisory, gate_operation, info, migrate, preflight
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.connection import CONNECTION_SPEC, opened
 
 from database.cases import ENGINES, Words, cases
 from database.protocol import Protocol
@@ -43,12 +44,16 @@ def place(request: pytest.FixtureRequest, servers: Servers) -> t.Iterator[Place]
 def run(place: Place, operation: t.Any = migrate, *, check: bool = False, role: str = "owner", **params: t.Any) -> dict[str, t.Any]:
     options = operation.ARGUMENT_SPEC
     assert set(params) <= set(options)
-    login = {
+    given = {**{name: option.get("default") for name, option in options.items()}, **login(place, role), **params}
+    result: dict[str, t.Any] = operation.run(given, check)
+    return result
+
+
+def login(place: Place, role: str = "owner") -> dict[str, t.Any]:
+    return {
         "engine": place.engine, "login_host": place.host, "login_port": place.port, "login_user": place.user(role), "login_password": PASSWORD,
         "login_db": place.database,
     }
-    result: dict[str, t.Any] = operation.run({**{name: option.get("default") for name, option in options.items()}, **login, **params}, check)
-    return result
 
 
 def spec(*operations: dict[str, t.Any], **more: t.Any) -> dict[str, t.Any]:
@@ -279,6 +284,36 @@ def test_what_the_database_sees_of_old_code(place: Place) -> None:
             blind = ask(place, quiet_period=0.3)
             assert "this user sees its own sessions only: GRANT PROCESS ON *.* TO it" in blind["missing"][0], blind["missing"]
     assert ask(place, quiet_period=0.3, wait=2)["passed"]
+
+
+def test_a_look_that_is_not_recorded_is_not_taken_for_a_write(place: Place) -> None:
+    migrated(place, "backfilled")
+    ask(place, quiet_period=0.1)
+    dry = ask(place, check=True, quiet_period=0.1)
+    if place.engine != POSTGRESQL:
+        assert dry["passed"] and any("counts itself, so in check mode there is none" in text for text in dry["weak"]), dry
+    given = {name: option.get("default") for name, option in CONNECTION_SPEC.items()}
+    with opened({**given, **login(place)}) as other, advisory.migration_lock(other, "shop", deadline=1.0):
+        locked = ask(place, quiet_period=0.1, lock_deadline=0.2)
+        assert not locked["passed"] and locked["gate"] is None
+    assert ask(place, quiet_period=0.1, wait=1.0)["passed"]
+
+
+def test_a_value_is_told_from_the_time_of_the_statement_as_a_default(place: Place) -> None:
+    fraction = "timestamp(3)" if place.engine == POSTGRESQL else "datetime(3)"
+    with place.connect("owner") as owner, place.connect("app") as app:
+        words = Words(place.engine)
+        owner.run(f"CREATE TABLE visits (id {words.serial} PRIMARY KEY, at {fraction} NOT NULL DEFAULT current_timestamp(3)){words.end}")
+        for statement in words.grants("visits"):
+            owner.run(statement.replace("{app}", place.user("app")))
+        renamed: dict[str, t.Any] = {"rename_column": {"table": "visits", "from": "at", "to": "seen"}}
+        assert "is not counted" not in str(migrated(place, "backfilled", renamed)["plan"])
+        ask(place, quiet_period=0.1)
+        app.run("INSERT INTO visits (id) VALUES (1)")
+        assert ask(place, quiet_period=0.1, wait=1.0)["passed"], "nothing was given"
+        app.run("INSERT INTO visits (id, at) VALUES (2, '2026-01-01')")
+        assert "still writes the old shape" in str(ask(place, quiet_period=0.1)["missing"])
+        assert app.rows("SELECT count(*) FROM visits WHERE seen = at") == [(2,)]
 
 
 def test_old_code_that_names_no_columns_goes_on(place: Place) -> None:

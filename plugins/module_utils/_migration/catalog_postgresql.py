@@ -24,7 +24,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 
 _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '', a.attgenerated <> '',
   CASE WHEN a.attcollation <> 0 AND a.attcollation <> y.typcollation THEN quote_ident(cn.nspname) || '.' || quote_ident(co.collname) END,
-  col_description(a.attrelid, a.attnum)
+  col_description(a.attrelid, a.attnum), y.typtype = 'e'
 FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
   LEFT JOIN pg_collation co ON co.oid = a.attcollation LEFT JOIN pg_namespace cn ON cn.oid = co.collnamespace
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
@@ -145,10 +145,9 @@ def read_table(db: Database, name: Name) -> Table | None:
 
 
 def _column(row: tuple[t.Any, ...]) -> Column:
-    name, type_, nullable, default, identity, generated, collation, comment = row
-    return Column(
-        name, type_, nullable, None if generated else default, identity=identity, generated=default if generated else None, collation=collation, comment=comment
-    )
+    name, type_, nullable, default, identity, generated, collation, comment, enum = row
+    plain, computed = (None, default) if generated else (default, None)
+    return Column(name, type_, nullable, plain, identity=identity, generated=computed, collation=collation, comment=comment, enum=enum)
 
 
 def _index(row: tuple[t.Any, ...]) -> Index:

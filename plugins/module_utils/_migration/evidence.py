@@ -78,6 +78,11 @@ def canaries(plans: t.Sequence[Plan]) -> list[Canary]:
     return [plan.canary for plan in plans if plan.canary is not None]
 
 
+def uncounted(plans: t.Sequence[Plan]) -> str:
+    """Return which writes of old code the canaries do not see, "" where they see all."""
+    return "; ".join(canary.weakness for canary in canaries(plans) if canary.blind)
+
+
 def counts(db: Database, plans: t.Sequence[Plan]) -> tuple[Count, ...]:
     """Return how far the canaries count. Raises DatabaseError (kind undefined) where one is gone."""
     return tuple(_count(db, canary) for canary in canaries(plans))

@@ -177,8 +177,13 @@ def judge_sessions(
     return Evidence(SESSIONS, f"{len(named)} of {len(sessions)} sessions say their release, and {each} carries the migration", weak="; ".join(weak), seen=seen)
 
 
-def judge_canary(quiet: Quiet | None, *, quiet_period: float, app: str, carrying: t.Sequence[str], now: float, why_none: str = "", gone: str = "") -> Evidence:
-    """E3: nobody has written the old shape for *quiet_period* seconds, as the canaries in the sync triggers count. *now* is the database's clock."""
+def judge_canary(
+    quiet: Quiet | None, *, quiet_period: float, app: str, carrying: t.Sequence[str], now: float, why_none: str = "", gone: str = "", uncounted: str = ""
+) -> Evidence:
+    """E3: nobody has written the old shape for *quiet_period* seconds, as the canaries in the sync triggers count.
+
+    *now* is the database's clock; *uncounted* says which writes the canaries do not see.
+    """
     if gone:
         advice = "See what removed it; aborting the migration and starting it anew makes it again."
         return Evidence(CANARY, "the writes of old code can't be counted", (gone,), advice)
@@ -210,9 +215,10 @@ def judge_canary(quiet: Quiet | None, *, quiet_period: float, app: str, carrying
             f"the old shape was not written for {quiet.seconds:.0f} of {quiet_period:g} seconds",
             would_do=f"Ask again in {left:g} seconds, or say wait: {left:.0f} or more.",
             pending=left,
+            weak=uncounted,
             seen=seen,
         )
-    return Evidence(CANARY, f"the old shape was not written for {quiet.seconds:.0f} seconds ({quiet_period:g} are enough)", seen=seen)
+    return Evidence(CANARY, f"the old shape was not written for {quiet.seconds:.0f} seconds ({quiet_period:g} are enough)", weak=uncounted, seen=seen)
 
 
 def judge_verified(state: str, found: t.Sequence[tuple[str, int]], checks: int) -> Evidence:

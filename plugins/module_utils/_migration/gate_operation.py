@@ -18,6 +18,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.connec
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.database import Database, DatabaseError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger import GATE_TTL, Ledger
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.ledger_records import Migration
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import POSTGRESQL
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **CONNECTION_SPEC,
@@ -48,6 +49,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "floor_failed": {"type": "dict"},
     "provisional": {"type": "bool", "default": False},
 }  # fmt: skip
+
+LOOK_COUNTS = "a look at what MariaDB counts counts itself, so in check mode there is none"
 
 
 def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
@@ -94,7 +97,10 @@ def _judged(db: Database, params: dict[str, t.Any], *, check_mode: bool) -> dict
         pooled = gate.judge_sessions(None, app=app, carrying=carrying, pooled=f"the {db.settings} is reached through a pooler or proxy")
         return _told(migration, gate.Verdict((*outside, pooled)), None, carrying, db)
     watch, quiet, gone = None, None, ""
-    if migration.state == "backfilled" and evidence.canaries(migration.plans):
+    counting = migration.state == "backfilled" and bool(evidence.canaries(migration.plans))
+    # There a look counts itself: only one that is recorded can be told from a write.
+    must_record = counting and db.engine != POSTGRESQL
+    if counting and not (must_record and check_mode):
         try:
             watch = evidence.Watch(db, migration, ledger.gates(migration.id), _now(ledger))
             quiet = _waited(ledger, watch, period, params["wait"] if not any(item.missing for item in outside) else 0.0)
@@ -116,14 +122,17 @@ def _judged(db: Database, params: dict[str, t.Any], *, check_mode: bool) -> dict
             (
                 outside[0],
                 gate.judge_sessions(seen.for_judgement, app=app, carrying=carrying, poolers=params["poolers"], unseen=seen.why, blind=seen.blind),
-                gate.judge_canary(quiet, quiet_period=period, app=app, carrying=carrying, now=_now(ledger), why_none=_why_no_canary(migration), gone=gone),
+                gate.judge_canary(
+                    quiet, quiet_period=period, app=app, carrying=carrying, now=_now(ledger), gone=gone, uncounted=evidence.uncounted(migration.plans),
+                    why_none=LOOK_COUNTS if must_record and check_mode else _why_no_canary(migration),
+                ),
                 gate.judge_verified(migration.state, found, checks),
                 gate.judge_alone(reports, rollout_id=params["rollout_id"], locked=locked, running=_running(ledger, migration)),
                 *outside[1:],
             )
         )
         record = None
-        if not check_mode and not locked:
+        if not check_mode and (not locked or must_record):
             record = ledger.record_gate(migration.id, verdict.passed and not params["provisional"], _kept(verdict, params, carrying))
     return {**_told(migration, verdict, record, carrying, db), **({"gate": None} if params["provisional"] else {})}
 

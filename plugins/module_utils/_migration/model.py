@@ -42,6 +42,7 @@ class Column:
     on_update: bool = False  # MariaDB's ON UPDATE CURRENT_TIMESTAMP
     collation: str | None = None
     comment: str | None = None
+    enum: bool = False  # of a type that PostgreSQL's CREATE TYPE ... AS ENUM made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,14 +115,20 @@ class Table:
         return next((column for column in self.columns if column.name == name), None)
 
     @property
-    def key(self) -> tuple[str, ...] | None:
-        """The columns by which rows can be walked: the primary key, else a NOT NULL unique key, else None."""
+    def keys(self) -> tuple[tuple[str, ...], ...]:
+        """The columns by which rows can be told apart: those of the primary key first, then of each NOT NULL unique key."""
         unique = [index for index in self.indexes if index.unique and index.valid and not index.partial]
+        found = []
         for index in sorted(unique, key=lambda index: (not index.primary, index.name)):
             columns = [self.column(name) for name in index.columns]
             if columns and all(column is not None and not column.nullable for column in columns):
-                return index.columns
-        return None
+                found.append(index.columns)
+        return tuple(found)
+
+    @property
+    def key(self) -> tuple[str, ...] | None:
+        """The columns by which rows are walked, None where nothing tells them apart."""
+        return next(iter(self.keys), None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,10 +193,22 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Canary:
-    """What counts the writes of old code. PostgreSQL and MariaDB: a sequence. *step* its increment."""
+    """What counts the writes of old code. PostgreSQL and MariaDB: a sequence. *step* its increment.
+
+    *blind* are old columns with a default that can't be told from a value that was given, such as gen_random_uuid().
+    """
 
     sequence: Name
     step: int = 1
+    blind: tuple[str, ...] = ()
+
+    @property
+    def weakness(self) -> str:
+        """What is not counted, as a sentence's part; "" where all is."""
+        if not self.blind:
+            return ""
+        several = " and ".join(self.blind)
+        return f"an INSERT of old code that gives no old column but {several} is not counted, for a default that is no constant looks like a value"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,5 +273,5 @@ def from_json(data: t.Mapping[str, t.Any]) -> Plan:
     }
     values: dict[str, t.Any] = {field: tuple(map(readers[field], value)) if field in readers else value for field, value in data.items()}
     canary = data["canary"]
-    values["canary"] = Canary(name(canary["sequence"]), canary["step"]) if canary else None
+    values["canary"] = Canary(name(canary["sequence"]), canary["step"], tuple(canary.get("blind", ()))) if canary else None
     return Plan(**values)

@@ -16,6 +16,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import expressions, quote
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import (
     POSTGRESQL,
+    Canary,
     Column,
     Fill,
     ForeignKey,
@@ -33,6 +34,8 @@ MARKED = f"{MARKER} OPERATOR(pg_catalog.=) 'on'"
 _BINARY_EQUAL = re.compile(r"\s*(?:var)?char|\s*(?:tiny|medium|long)?text|\s*enum|\s*set\b|\s*(?:n|national )(?:var)?char|\s*json", re.IGNORECASE)
 _NO_EQUALITY = re.compile(r"\s*(?:pg_catalog\.)?(json|xml|point|line|lseg|box|path|polygon|circle)(?:\[\])*\s*$", re.IGNORECASE)
 _LENGTH = re.compile(r"\s*(?:character varying|varchar|character|char|bpchar)\s*(?:\(\s*\d+\s*\))?\s*$", re.IGNORECASE)
+# The same at the end of a statement as at its beginning, in a trigger too.
+_STATEMENT_TIME = re.compile(r"(?:current_timestamp|now)\s*(?:\(\d?\))?$", re.IGNORECASE)
 _BOUND = {
     "partition": "name the partitioned table",
     "inheritance": "triggers don't go to the other tables, so do this by an sql operation",
@@ -165,6 +168,20 @@ class Work:
             )
         return table.key
 
+    def returned(self, table: Table, assignments: t.Mapping[str, str], condition: str, moved: t.Mapping[str, str]) -> Fill:
+        """Return the reverse backfill of the old columns *assignments*. Rows that were written in the quarantine are not told apart by them.
+
+        *moved* says which new column has the key of an old one. Raises SeamlessError when nothing else tells the rows apart.
+        """
+        old = [name for name in assignments if name not in moved]
+        key = next(iter(sorted((key for key in table.keys if not set(key) & set(old)), key=lambda key: bool(set(key) & set(moved)))), None)
+        if key is None:
+            raise self.refuse(
+                f"the rows of {table.name} are told apart by {', '.join(table.key or ())} alone, so what is written in the quarantine could not be brought "
+                "back: add a primary key first."
+            )
+        return dataclasses.replace(self.fill(table, assignments, condition), key=tuple(moved.get(name, name) for name in key))
+
     def fill(self, table: Table, assignments: t.Mapping[str, str], condition: str) -> Fill:
         """Return the backfill of *assignments*. Columns that MariaDB would set by itself on an update are pinned to what they are."""
         pinned = {column.name: self.q(column.name) for column in table.columns if column.on_update and column.name not in assignments}
@@ -235,8 +252,19 @@ class Work:
         new, default = f"NEW.{self.q(column.name)}", default_of(column)
         if default is None:
             return f"{new} IS NOT NULL"
-        known = constant(self, default) and (not self.postgresql or builtin(column.type))
-        return self.differ(new, default, column) if known else None
+        if not self.postgresql and _STATEMENT_TIME.match(default):
+            return self.differ(new, default, column)
+        if not constant(self, default):
+            return None
+        if column.enum:
+            # By its text, for the writer's search_path may not have the type.
+            word = next(piece.text for piece in expressions.tokens(self.engine, default) if piece.kind == "string")
+            return f"({new})::pg_catalog.text IS DISTINCT FROM {word}"
+        return self.differ(new, default, column) if not self.postgresql or builtin(column.type) else None
+
+    def seeing(self, canary: Canary | None, columns: t.Iterable[Column]) -> Canary | None:
+        """Return *canary* with those of the old *columns* to whose values it is blind in an INSERT."""
+        return canary and dataclasses.replace(canary, blind=tuple(column.name for column in columns if self.given(column) is None))
 
     def cast(self, expression: str, type_: str) -> str:
         """Return *expression* in the type *type_* as an assignment would give it, as near as the engine lets a query come to that."""
@@ -346,6 +374,11 @@ def algorithm(server: Server, wanted: str, *, kind: str = "") -> str:
         if wanted == "NOCOPY" or (wanted == "INSTANT" and (server.version < since or kind in ("index", "foreign key"))):
             wanted = "INPLACE"
     return f"ALGORITHM={wanted}, LOCK=NONE"
+
+
+def uncounted(canary: Canary | None) -> tuple[str, ...]:
+    """Return the note on what *canary* does not count."""
+    return (f"The gate's canary: {canary.weakness}.",) if canary and canary.blind else ()
 
 
 def default_of(column: Column) -> str | None:

@@ -91,7 +91,7 @@ def add_unique(work: Work) -> Plan:
     statement = f"ALTER TABLE {work.sql(table.name)} ADD CONSTRAINT {work.q(name)} UNIQUE USING INDEX {work.q(helper)}"
     return work.plan(
         table,
-        before=before,
+        before=(*before, pg.name_free(work, table.name, name)),
         verify=(check,),
         validate=(
             pg.concurrent_index(work, table, helper, f"({listed})", unique=True, or_done=there),

@@ -42,6 +42,8 @@ def sql(work: Work) -> Plan:
     notes = ["The statements are the author's: each must leave old code working, and on MariaDB be harmless when repeated."]
     if fills and any(not item.get("where") for item in ([backfill] if isinstance(backfill, dict) else backfill) if isinstance(item, dict)):
         notes.append("A backfill without where writes every row, and again those that a resumed run comes to a second time.")
+    if values.get("expand") and not values.get("abort"):
+        notes.append("It has no abort statements, so an abort leaves what its expand statements have made.")
     return Plan(
         operation=work.kind,
         tables=tables,

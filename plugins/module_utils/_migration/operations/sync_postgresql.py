@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import expressions
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Canary, Check, Column, Name, Plan, Step, Table
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import MARKED, Work, default_of
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import MARKED, Work, default_of, uncounted
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.postgresql import Carried, locked, not_null, not_valid
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import Sync, counted
 
@@ -202,6 +202,7 @@ def plan(sync: Sync) -> Plan:
     work, table, company = sync.work, sync.table, sync.company
     name, target = table.name, work.sql(table.name)
     objects, carried = Objects(work, table), Carried(work, table, company)
+    canary = work.seeing(objects.canary, sync.old)
     required = [column.name for column in sync.finals if not column.nullable]
     tries = [] if sync.plain else [tried(work, table, [*sync.ups().values(), *sync.downs().values()])]
     trigger = objects.create(body(sync, objects), own_path=not sync.plain)
@@ -259,8 +260,8 @@ def plan(sync: Sync) -> Plan:
             ),
         ),
         restore=(locked("old columns back", [*come_back, *trigger], name),),
-        reverse_backfill=(work.fill(table, sync.downs(), sync.drifted()),),
+        reverse_backfill=(work.returned(table, sync.downs(), sync.drifted(), company.moved),),
         restore_validate=(*back, *carried.restore_validate()),
-        canary=objects.canary,
-        notes=(*company.notes, PREPARED.format(table=name)),
+        canary=canary,
+        notes=(*company.notes, *uncounted(canary), PREPARED.format(table=name)),
     )

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import shutil
 import socket
@@ -163,6 +164,39 @@ def test_a_forgotten_cron_job_shuts_the_gate_and_is_named(db: Server) -> None:
     assert ask(db)["passed"], "when it has gone, a quiet period is all that is missing"
 
 
+def test_an_insert_that_gives_the_old_column_counts_also_where_its_default_is_a_label(db: Server) -> None:
+    with db.connect("test") as session:
+        session.execute("CREATE TYPE mood AS ENUM ('so so', 'fine')")
+        session.execute("CREATE TABLE days (id int PRIMARY KEY, mood mood NOT NULL DEFAULT 'so so', token uuid DEFAULT gen_random_uuid())")
+        session.execute("CREATE SCHEMA elsewhere")
+    renamed = {"operations": [{"rename_column": {"table": "days", "from": "mood", "to": "feeling"}}], "contract": {"quiet_period": 1.0}}
+    run(migrate, db, name="days", spec={**renamed, "app": "diary", "release": "42"}, state="backfilled", verify_window=0.05)
+    with db.connect("shop@42") as code:
+        ask(db, app="diary", name="days", wait=0.0)
+        code.execute("INSERT INTO days (id) VALUES (1)")
+        assert ask(db, app="diary", name="days")["passed"], "new code may leave it to the default"
+        code.execute("SET search_path = elsewhere")
+        code.execute("INSERT INTO public.days (id, mood) VALUES (2, 'fine')")
+        assert "still writes the old shape" in evidence(ask(db, app="diary", name="days", wait=0.0), "E3")["missing"][0]
+        assert code.execute("SELECT count(*) FROM public.days WHERE mood = feeling").fetchone() == (2,)
+
+
+def test_the_gate_says_that_it_can_not_count_where_the_default_is_no_constant(db: Server) -> None:
+    with db.connect("test") as session:
+        session.execute("CREATE TABLE days (id int PRIMARY KEY, token uuid DEFAULT gen_random_uuid())")
+    renamed = {"operations": [{"rename_column": {"table": "days", "from": "token", "to": "secret"}}], "contract": {"quiet_period": 1.0}}
+    done = run(migrate, db, name="days", spec={**renamed, "app": "diary", "release": "42"}, state="backfilled", verify_window=0.05)
+    words = "an INSERT of old code that gives no old column but token is not counted"
+    assert words in json.dumps(done)
+    with db.connect("cron") as code:
+        code.execute("INSERT INTO days (id, token) VALUES (1, gen_random_uuid())")
+    answer = ask(db, app="diary", name="days")
+    assert answer["passed"] and words in evidence(answer, "E3")["weak"] and words in " ".join(answer["weak"])
+    with db.connect("cron") as code:
+        code.execute("UPDATE days SET token = gen_random_uuid()")
+    assert not ask(db, app="diary", name="days")["passed"]
+
+
 def test_a_job_that_writes_while_the_gate_waits_is_caught_in_the_act(db: Server) -> None:
     def job() -> None:
         time.sleep(0.4)
@@ -246,6 +280,20 @@ def test_what_was_quiet_in_the_quarantine_counts_for_nothing_after_a_restore(db:
     with db.connect("psql") as old:
         old.execute("UPDATE users SET name = 'old code is back' WHERE id = 3")
     assert evidence(ask(db), "E3")["missing"]
+
+
+def test_a_restore_reaches_the_rows_of_the_quarantine_where_the_renamed_column_is_the_key(db: Server) -> None:
+    with db.connect("test") as session:
+        session.execute("CREATE TABLE codes (code text NOT NULL UNIQUE, note text)")
+        session.execute("INSERT INTO codes VALUES ('a', 'old'), ('b', 'old')")
+    renamed = {"operations": [{"rename_column": {"table": "codes", "from": "code", "to": "short"}}], "contract": {"quiet_period": 0.1}}
+    run(migrate, db, name="codes", spec={**renamed, "app": "diary", "release": "42"}, state="backfilled", verify_window=0.05)
+    run(migrate, db, app="diary", name="codes", state="quarantined", gate=ask(db, app="diary", name="codes")["gate"])
+    with db.connect("shop@42") as code:
+        code.execute("INSERT INTO codes (short, note) VALUES ('c', 'new'), ('d', 'new')")
+        code.execute("UPDATE codes SET short = 'bb' WHERE short = 'b'")
+        run(migrate, db, app="diary", name="codes", state="restored", verify_window=0.05)
+        assert code.execute("SELECT code, short FROM codes ORDER BY short").fetchall() == [(word, word) for word in ("a", "bb", "c", "d")]
 
 
 def test_a_migration_that_is_unknown_or_aborted_is_told(db: Server) -> None:

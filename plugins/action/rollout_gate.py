@@ -16,6 +16,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._hostvars import 
 from ansible_collections.seamless.rollout.plugins.plugin_utils._light import LightAction, plain
 from ansible_collections.seamless.rollout.plugins.plugin_utils._notifier import tell
 from ansible_collections.seamless.rollout.plugins.plugin_utils._reach import TaskReach
+from ansible_collections.seamless.rollout.plugins.plugin_utils._withheld import whole
 
 Outcomes = t.Dict[str, t.Dict[str, t.Any]]
 
@@ -97,7 +98,9 @@ class ActionModule(LightAction):
             self._display.display(f"{who}: {why}")
             tell(self, conductor.facts, task_vars, "pause", why)
 
-        return Gatekeeper(conductor, TaskReach(self, conductor.facts, task_vars), say)
+        variables = HostVariables(self, task_vars)
+        asked = whole(conductor.facts, variables.get)
+        return Gatekeeper(conductor, TaskReach(self, asked, task_vars, variables), say, asked=asked)
 
     def _open(self, conductor: Conductor, task_vars: dict[str, t.Any], hosts: list[str], *, undo: bool) -> list[str]:
         try:

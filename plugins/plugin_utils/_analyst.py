@@ -34,12 +34,15 @@ def _only(look: Look, hosts: t.Collection[str]) -> Look:
 
 
 class Analyst:
-    """One process that judges the canary. *count* reads every counter, from what it was the last time on; it raises SeamlessError where that can't be done."""
+    """One process that judges the canary by *analysis*, the fields of an Analysis; None for no judgement.
 
-    def __init__(self, conductor: Conductor, count: t.Callable[[Counted], Counted]) -> None:
+    *count* reads every counter, from what it was the last time on; it raises SeamlessError where that can't be done.
+    """
+
+    def __init__(self, conductor: Conductor, count: t.Callable[[Counted], Counted], analysis: t.Mapping[str, t.Any] | None) -> None:
         self.conductor, self.ledger, self.id = conductor, conductor.ledger, conductor.id
         self.count = count
-        self.analysis = Analysis(**conductor.facts["analysis"]) if conductor.facts.get("analysis") else None
+        self.analysis = Analysis(**analysis) if analysis else None
         self._why = ""
         self._next = 0.0
         self._canary: list[str] = []

@@ -13,6 +13,7 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import find_driver
+from ansible_collections.seamless.rollout.plugins.module_utils._urls import shown
 from ansible_collections.seamless.rollout.plugins.plugin_utils._audit import APPLICATION, LINE, MACHINE, VARIABLE, Answer, Looking, Site
 from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import Pools, is_serving
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import current_release
@@ -194,7 +195,7 @@ def served_version(site: Site) -> Looking:
     asks = any(probe.get("version") or any(re.search(r"version\Z", str(key)) for key in probe.get("json") or {}) for probe in site.health)
     if not asks:
         known = next((hint for answer in site.answers.values() for hint in answer.get("says") or []), None)
-        url = next((str(probe["url"]) for probe in site.health if probe.get("url")), "http://127.0.0.1:8000/health")
+        url = next((shown(str(probe["url"])) for probe in site.health if probe.get("url")), "http://127.0.0.1:8000/health")
         wanted = "{{ rollout_release }}"
         expect = f'json: {{version: "{wanted}"}}' if known is None else (
             f'version: {{header: {known["header"]}, equals: "{wanted}"}}' if "header" in known else f'version: {{json: {known["json"]}, equals: "{wanted}"}}'

@@ -72,9 +72,10 @@ class Gatekeeper:
     """One process that waits at the gate of a rollout."""
 
     def __init__(
-        self, conductor: Conductor, reach: Reach, say: t.Callable[[str], None], *,
+        self, conductor: Conductor, reach: Reach, say: t.Callable[[str], None], *, asked: t.Mapping[str, t.Any] | None = None,
         sleep: t.Callable[[float], None] = time.sleep, clock: t.Callable[[], float] = time.monotonic,
     ) -> None:
+        """*asked* are the facts with what is secret of blockers and of the canary's analysis, the conductor's own where nothing is."""
         self.conductor = conductor
         self.ledger, self.id, self.facts = conductor.ledger, conductor.id, conductor.facts
         self.reach, self.say, self.sleep, self.clock = reach, say, sleep, clock
@@ -88,7 +89,8 @@ class Gatekeeper:
         self._counted_at: float | None = None
         self._asked_at: float | None = None
         self._blockers = ""
-        self._analyst = Analyst(conductor, reach.counters)
+        self._asked = conductor.facts if asked is None else asked
+        self._analyst = Analyst(conductor, reach.counters, self._asked.get("analysis"))
 
     def open_batch(self, hosts: t.Sequence[str], *, undo: bool) -> list[str]:
         """Wait until the batch may start and record it; return its hosts that start, which are none when the rollout is halted.
@@ -249,12 +251,12 @@ class Gatekeeper:
             verdict = _windows.judge(self.facts["windows"], datetime.datetime.now(datetime.timezone.utc))
             if not verdict.open:
                 return verdict.why
-        if self.facts.get("blockers"):
+        if self._asked.get("blockers"):
             # Only who is next in line asks, and goes on asking while it is held back: so its own last answer is the last there is.
             asked = self._asked_at
             if self.ledger.due(self.id, "blockers", ASK) if asked is None else self.clock() - asked >= ASK:
                 self._asked_at = self.clock()
-                self._blockers = "; ".join(_blockers.check(self.facts["blockers"]))
+                self._blockers = "; ".join(_blockers.check(self._asked["blockers"]))
                 if self._blockers:
                     # Should this task end before the answer changes, the next one has to ask for itself.
                     self.ledger.forget_beat(self.id, "blockers")

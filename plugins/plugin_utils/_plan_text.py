@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.module_utils._urls import shown
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report import table
 from ansible_collections.seamless.rollout.plugins.plugin_utils._windows import duration
 
@@ -125,15 +124,6 @@ def _analysis_lines(facts: Facts, plan: Plan) -> list[str]:
     return lines
 
 
-def _public(entry: t.Any) -> t.Any:
-    """Return *entry* without what may be secret in it."""
-    if isinstance(entry, dict):
-        return {
-            key: shown(value) if key == "url" and isinstance(value, str) else _public(value) for key, value in entry.items() if key != "headers"
-        }
-    return [_public(one) for one in entry] if isinstance(entry, (list, tuple)) else entry
-
-
 def _estimated(estimate: t.Mapping[str, t.Any] | None) -> str:
     if not estimate:
         return "no history yet"
@@ -156,7 +146,7 @@ def plan_public(facts: Facts, plan: Plan) -> dict[str, t.Any]:
     """Return the plan as data, for machines."""
     keys = ("from", "no_way_back", "current", "target", "state", "detail", "zone", "tier", "weight", "late", "step", "cap", "bake_seconds", "ramp_seconds")
     return {
-        "canary_analysis": _public(facts["analysis"]),
+        "canary_analysis": facts["analysis"],
         "id": facts["id"],
         "app": facts["app"],
         "release": facts["release"],

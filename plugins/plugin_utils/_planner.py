@@ -37,6 +37,7 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._light import is_
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import make_plan
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
 from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import Look
+from ansible_collections.seamless.rollout.plugins.plugin_utils._withheld import whole, withheld
 
 if t.TYPE_CHECKING:
     from ansible.parsing.dataloader import DataLoader
@@ -164,7 +165,7 @@ class Planner:
         if not self._dry:
             # Before the lock is taken, so that a lock whose rollout died while it was planned can be told from a living one.
             begin(facts, settings)
-        return facts
+        return withheld(facts)
 
     def _gate(self, settings: Settings) -> Facts:
         """Return whether windows and blockers forbid a rollout now. Raises SeamlessError if so, unless this only shows the plan.
@@ -289,16 +290,16 @@ class Planner:
     def _past(self, facts: Facts, infos: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
         """Return what was counted of every host before the rollout, where the canary will be judged. Raises SeamlessError where nobody counts, and where
         a gate is broken before anything was done."""
-        analysis = facts["analysis"]
         facts["addresses"] = {}
-        if not analysis or not facts["canary"]:
+        if not facts["analysis"] or not facts["canary"]:
             return {}
         try:
-            broken = _queries.gates(analysis["gates"])
+            asked = whole(facts, self._variables.get)
+            broken = _queries.gates(asked["analysis"]["gates"])
             if broken:
                 raise SeamlessError(f"rollout_canary_analysis.gates: {'; '.join(broken)}, before the rollout has done anything. Wait until that is over.")
-            facts["addresses"] = {host: str(self._variables.get(host, "ansible_host") or host) for host in facts["hosts"]}
-            found = _counters.read(facts, lambda: infos, self._read_logs, _counters.Counted())
+            asked["addresses"] = facts["addresses"] = {host: str(self._variables.get(host, "ansible_host") or host) for host in facts["hosts"]}
+            found = _counters.read(asked, lambda: infos, self._read_logs, _counters.Counted())
             return Look(time.time(), dict(found.counts), places=found.places).detail()
         except SeamlessError as exc:
             raise SeamlessError(_plan_text.refusal([str(exc)])) from exc

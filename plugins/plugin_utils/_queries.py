@@ -97,7 +97,7 @@ def _is_limit(value: t.Any) -> bool:
 def _common(name: str, entry: t.Mapping[str, t.Any]) -> list[str]:
     problems = []
     if entry.get("url") and not str(entry["url"]).startswith(("http://", "https://")):
-        problems.append(f"{name}.url is {entry['url']!r}: use an address that begins with http:// or https://.")
+        problems.append(f"{name}.url is {shown(str(entry['url']))!r}: use an address that begins with http:// or https://.")
     seconds = read_number(entry.get("timeout", 10))
     if seconds is None or not 0 < seconds <= 600:
         problems.append(f"{name}.timeout is {entry.get('timeout')!r}: use seconds above 0 and up to 600, such as 10.")

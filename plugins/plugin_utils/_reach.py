@@ -26,9 +26,8 @@ if t.TYPE_CHECKING:
 class TaskReach:
     """Asks by the connections that tasks delegated to those machines would use."""
 
-    def __init__(self, action: LightAction, facts: t.Mapping[str, t.Any], task_vars: dict[str, t.Any]) -> None:
-        self._action, self._facts, self._task_vars = action, facts, task_vars
-        self._variables = HostVariables(action, task_vars)
+    def __init__(self, action: LightAction, facts: t.Mapping[str, t.Any], task_vars: dict[str, t.Any], variables: HostVariables) -> None:
+        self._action, self._facts, self._task_vars, self._variables = action, facts, task_vars, variables
         self.split_by = ""
         self._answers: dict[str, dict[str, t.Any]] = {}
 

@@ -19,6 +19,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer import 
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.registry import find_driver, missing
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release.lock import POLICIES
+from ansible_collections.seamless.rollout.plugins.module_utils._urls import shown
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _notify, _queries
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import Amount
 from ansible_collections.seamless.rollout.plugins.plugin_utils._blockers import blocker_problems
@@ -262,6 +263,6 @@ def _check_balancers(reader: Reader) -> None:
         check_url = balancer.get("check_url")
         if driver == "health_file" and check_url and check_url in urls:
             reader.errors.append(
-                f"{name}.check_url is {check_url!r}, which rollout_health asks too: it answers 503 until the host is enabled. Have rollout_health "
+                f"{name}.check_url is {shown(str(check_url))!r}, which rollout_health asks too: it answers 503 until the host is enabled. Have rollout_health "
                 "ask another URL, which says how the application is."
             )

@@ -20,6 +20,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._audit import ker
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release import info as releases
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
+from ansible_collections.seamless.rollout.plugins.module_utils._urls import shown
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "root": {"type": "path", "required": True},
@@ -74,7 +75,7 @@ class Request(threading.Thread):
 
     @property
     def outcome(self) -> dict[str, t.Any]:
-        return {"url": self._url, "status": self.status, "error": self.error, "seconds": self.seconds}
+        return {"url": shown(self._url), "status": self.status, "error": self.error, "seconds": self.seconds}
 
 
 def run(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
@@ -147,7 +148,7 @@ def _stop_and_ask(
             time.sleep(0.3)
     finally:
         _service.systemctl(service, "start", _service.unit(service), timeout=float(service.get("timeout", 60)))
-    return {**seen, "asked": [{"url": str(probe.target), "alive": answer["ok"], "detail": answer["detail"]} for probe, answer in zip(asked, answers)]}
+    return {**seen, "asked": [{"url": shown(str(probe.target)), "alive": answer["ok"], "detail": answer["detail"]} for probe, answer in zip(asked, answers)]}
 
 
 def _wait(probes: t.Sequence[_health.Probe], params: t.Mapping[str, t.Any], when: str, result: t.Mapping[str, t.Any]) -> None:

@@ -19,6 +19,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._audit import ker
 from ansible_collections.seamless.rollout.plugins.module_utils._release import info as releases
 from ansible_collections.seamless.rollout.plugins.module_utils._release.processes import pids
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
+from ansible_collections.seamless.rollout.plugins.module_utils._urls import shown
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "root": {"type": "path", "required": True},
@@ -97,7 +98,7 @@ def _endpoint(url: str, sockets: t.Mapping[str, str], web: t.Sequence[nginx.Dire
     holders = kernel.listener_of(port, sockets) if here else []
     programs = sorted({kernel.comm(pid) for pid in holders})
     return {
-        "url": url,
+        "url": shown(url),
         "listeners": sorted({kernel.unit_of(pid) or kernel.comm(pid) for pid in holders}),
         "programs": programs,
         "front": any(program in FRONTS for program in programs),

@@ -13,6 +13,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils import _health
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.base import Driver, Member
 from ansible_collections.seamless.rollout.plugins.module_utils._balancer.pools import endpoint
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.module_utils._urls import shown
 
 NAMED = 3  # of many that are silent
 TIMEOUT = 2  # seconds that an application has for one answer
@@ -27,7 +28,7 @@ def probe_of(member: Member, driver: Driver, check_url: str | None) -> _health.P
     if not check_url:
         return _health.validate_probes([{"tcp": f"{place[0]}:{place[1]}", "timeout": TIMEOUT}])[0] if place else None
     if place is None and ("{address}" in check_url or "{port}" in check_url):
-        raise SeamlessError(f"check_url is {check_url!r}, and {driver.name} does not say where {member.ref} listens: write the address out.")
+        raise SeamlessError(f"check_url is {shown(check_url)!r}, and {driver.name} does not say where {member.ref} listens: write the address out.")
     url = check_url.replace("{address}", place[0]).replace("{port}", str(place[1])) if place else check_url
     return _health.validate_probes([{"url": url, "status": "2xx", "timeout": TIMEOUT}])[0]
 

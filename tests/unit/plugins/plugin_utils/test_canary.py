@@ -115,7 +115,7 @@ class Watched:
         self.ledger.begin({**row, "pid": 1, "process_start": "", "started_at": self.now})
         self.ledger.save_plan("r", {"release": "2.0", "hosts": self.hosts})
         facts = {"order": list(tiers), "canary": list(canary), "hosts": self.hosts, "analysis": {"min_requests": 500}}
-        self.analyst = Analyst(t.cast(t.Any, types.SimpleNamespace(facts=facts, ledger=self.ledger, id="r")), self.count)
+        self.analyst = Analyst(t.cast(t.Any, types.SimpleNamespace(facts=facts, ledger=self.ledger, id="r")), self.count, facts["analysis"])
 
     def count(self, before: Counted) -> Counted:
         self.readings += 1

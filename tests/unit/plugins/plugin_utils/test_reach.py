@@ -22,9 +22,6 @@ class Asking:
 class Variables:
     """The variables of hosts, of which web2 has a root of its own."""
 
-    def __init__(self, *dummy: t.Any) -> None:
-        pass
-
     def get(self, host: str, name: str) -> t.Any:
         return {("web2", "rollout_root"): "/srv/elsewhere"}.get((host, name))
 
@@ -38,11 +35,10 @@ def reaching(monkeypatch: pytest.MonkeyPatch, *answers: dict[str, t.Any]) -> tup
         return list(answers)[:len(calls)]
 
     monkeypatch.setattr(_reach, "fan_out", answer)
-    monkeypatch.setattr(_reach, "HostVariables", Variables)
     calls = [{"driver": "haproxy", "delegate": name, "socket": "/s", "backend": "shop"} for name in ("lb1", "lb2")]
     hosts = {f"web{n}": {"balancers": [{**call, "servers": [["shop", f"web{n}"]]} for call in calls]} for n in (1, 2)}
     facts = {"id": "r", "app": "shop", "root": "/srv/shop", "lock_ttl": 100, "balancers": calls, "hosts": {**hosts, "web3": {"balancers": []}}}
-    return _reach.TaskReach(t.cast("t.Any", Asking()), facts, {}), made
+    return _reach.TaskReach(t.cast("t.Any", Asking()), facts, {}, t.cast("t.Any", Variables())), made
 
 
 def pool(**members: str) -> dict[str, t.Any]:

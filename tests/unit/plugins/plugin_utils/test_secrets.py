@@ -14,7 +14,7 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.seamless.rollout.plugins.action import rollout_record
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _plan_text
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _withheld
 from jinja2.nativetypes import NativeEnvironment
 
 ROLES = os.path.join(os.path.dirname(__file__), *[os.pardir] * 4, "roles")
@@ -29,7 +29,7 @@ def test_the_public_plan_has_no_password_of_a_url_in_it() -> None:
         "source": {"type": "prometheus", "url": "http://ada:s3cret@prometheus:9090/p?token=s3cret", "headers": {"X-Key": "s3cret"}, "requests": "sum(x)"},
         "gates": [{"name": "lag", "type": "json", "url": "https://ada:s3cret@[::1]/lag", "max": 5}, {"type": "json", "url": "http://s3cret@[::1/x"}],
     }
-    public: t.Any = _plan_text._public(analysis)
+    public: t.Any = _withheld.public(analysis)
     assert "s3cret" not in json.dumps(public) and "ada" not in json.dumps(public)
     assert public["source"] == {"type": "prometheus", "url": "http://prometheus:9090/p", "requests": "sum(x)"}
     assert public["gates"][0] == {"name": "lag", "type": "json", "url": "https://[::1]/lag", "max": 5}

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One case: a rollout under load, a fault at a boundary, the checks, the healing, the same command again, the checks of the end."""
+"""One case: a rollout under load, a fault at a boundary, the checks, the healing, the same command again, the checks of the end.
+
+A controller may die once more in the run that goes on: then the command is run a third time.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,15 @@ class Case(t.NamedTuple):
     scenario: str
     boundary: Boundary
     seed: int
+    again: Boundary | None = None
+    """Where the controller dies once more, in the run that goes on after the first death."""
 
 
 class Row(t.NamedTuple):
-    """What became of one case. *out* is the most members that were out at once, beside those that the fault itself took."""
+    """What became of one case. *out* is the most members that were out at once, beside those that the fault itself took.
+
+    *again* is where the controller died once more, "" where it didn't.
+    """
 
     kind: str
     scenario: str
@@ -49,6 +57,11 @@ class Row(t.NamedTuple):
     out: int = 0
     seconds: float = 0.0
     injected: bool = False
+    again: str = ""
+
+    @property
+    def faults(self) -> int:
+        return self.injected + bool(self.again)
 
 
 def variables(ground: Ground, scenario: str, release: str, more: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
@@ -101,8 +114,7 @@ def perform(ground: Ground, case: Case) -> Row:
         lost = {fault.victim} if isinstance(fault, (HostPower, HostNetwork, BalancerPower, BalancerNetwork)) else set()
         in_order = fault.in_order and case.boundary.play in IN_ORDER
         died = injected and fault.kills and not in_order
-        once = ground.once_ran(release)
-        undone = _was_undone(ground, release)
+        ends = [_end(ground, first, release, died)]
         if not died:
             violations += checks.judge_outcome(fault, case.scenario, code)
             violations += checks.judge_locks(ground, fault, lost, f"after exit code {code}")
@@ -120,18 +132,26 @@ def perform(ground: Ground, case: Case) -> Row:
             violations += checks.judge_recovered(ground, fault, [earlier, release])
             violations += checks.judge_links(ground, sampler, "recovered")
         _let_victim_return(ground, fault.victim)
-        again = Run(ground, settings)
-        second = again.wait()
-        if second is None or (second == 0) != (case.scenario == "good"):
-            violations.append(f"re-run: exit code {second} for a {case.scenario} release")
+        again = Run(ground, settings, case.again)
+        last = again.wait()
+        died_again = again.acted_at is not None
+        if died_again:
+            ends.append(_end(ground, again, release, True))
+            violations += checks.judge_members(ground, fault, lost)
+            violations += checks.judge_links(ground, sampler, "after the second death")
+            violations += checks.judge_history(ground, earlier)
+            first_text += f"\n===== again =====\n{again.text}"
+            again = Run(ground, settings)
+            last = again.wait()
+        ends.append(_end(ground, again, release, False))
+        if last is None or (last == 0) != (case.scenario == "good"):
+            violations.append(f"re-run: exit code {last} for a {case.scenario} release")
         ground.live = release if case.scenario == "good" else earlier
         violations += checks.judge_settled(ground, ground.live)
         violations += checks.judge_links(ground, sampler, "after the re-run")
         violations += checks.judge_history(ground, earlier)
-    for point, in_all in ground.once_ran(release).items():
-        violations += checks.judge_once(
-            point, once[point], in_all, scenario=case.scenario, code=code, undone=undone, interrupted=died and _died_in(first, ONCE_PLAYS[point])
-        )
+    for point in ONCE_PLAYS:
+        violations += checks.judge_once(point, [end[point] for end in ends], scenario=case.scenario, code=code)
     failed = [sample for sample in load.samples if sample.error]
     serving = checks.was_serving(fault, sampler, first.acted_at)
     wrong, explained = checks.judge_requests(load.samples, fault, first.acted_at, serving, ground.blamed(failed) if failed else {}, balancers)
@@ -143,10 +163,17 @@ def perform(ground: Ground, case: Case) -> Row:
         ground.keep(f"{case.kind} {case.pace} {case.scenario} {case.boundary}", "\n".join(violations), first_text, recovered, again.text)
     outcome = f"died ({code})" if died else f"in order ({code})" if injected and in_order else f"exit {code}"
     outcome += f", recovered ({fault.way})" if isinstance(fault, Recovered) and fault.played else ""
+    outcome += ", again" if died_again else ""
     return Row(
-        case.kind, case.scenario, case.boundary.play, str(case.boundary), case.pace, f"{outcome}, re-run exit {second}", violations, fault.victim,
-        len(load.samples), len(failed), explained, out, round(time.monotonic() - begun, 1), injected,
+        case.kind, case.scenario, case.boundary.play, str(case.boundary), case.pace, f"{outcome}, re-run exit {last}", violations, fault.victim,
+        len(load.samples), len(failed), explained, out, round(time.monotonic() - begun, 1), injected, str(case.again) if died_again else "",
     )
+
+
+def _end(ground: Ground, run: Run, release: str, died: bool) -> dict[str, checks.Once]:
+    """Return what one run of the command has left of what has to happen once."""
+    undone = _was_undone(ground, release)
+    return {point: checks.Once(times, undone, died and _died_in(run, ONCE_PLAYS[point])) for point, times in ground.once_ran(release).items()}
 
 
 def _was_undone(ground: Ground, release: str) -> bool:

@@ -23,6 +23,14 @@ AT_ONCE = (99, 143)
 UNDER_WAY = ("pending", "in_flight", "rolling_back")
 
 
+class Once(t.NamedTuple):
+    """What a run has left: how often something had happened by its end, whether it had undone the rollout, and whether it died in the middle of it."""
+
+    times: int
+    undone: bool
+    interrupted: bool
+
+
 def judge_requests(
     samples: t.Sequence[Sample], fault: Fault, at: float | None, serving: bool, blamed: t.Mapping[str, str], balancers: t.Mapping[str, str]
 ) -> tuple[list[str], int]:
@@ -206,22 +214,22 @@ def judge_recovered(ground: Ground, fault: Recovered, releases: t.Sequence[str])
     return found + _judge_rest(ground, [fault.release] if fault.way == "finish" else releases, f"recovered ({fault.way})")
 
 
-def judge_once(point: str, first: int, in_all: int, *, scenario: str, code: int | None, undone: bool, interrupted: bool) -> list[str]:
-    """P6. What has to happen once has happened once for the rollout. Where the controller died in the middle of it, it may have happened twice.
+def judge_once(point: str, ends: t.Sequence[Once], *, scenario: str, code: int | None) -> list[str]:
+    """P6. What has to happen once has happened once for the rollout. Where the controller died in the middle of it, it may have happened once more.
 
-    *first* is how often it had happened when the first run had ended, *in_all* after the second one. A run after one that was *undone* starts anew.
+    *ends* has an item for each run of the command; *code* is the first one's. A run after one that was undone starts anew.
     """
     name = f"rollout_once_{point}"
     wanted = 0 if point == "after" and scenario == "broken" else 1
+    times = [end.times - before for end, before in zip(ends, [0, *(end.times for end in ends)])]
     found = []
-    if code == 0 and first != 1:
-        found.append(f"P6: exit code 0, and {name} ran {first} times")
-    if first > wanted:
-        found.append(f"P6: {name} ran {first} times in one run")
-    happened = in_all - first if undone else in_all
-    if not wanted <= happened <= wanted + (wanted if interrupted else 0):
-        runs = "in the second, which starts anew" if undone else "in both"
-        found.append(f"P6: {name} ran {first} times in the first run and {in_all - first} times in the second: {wanted} wanted {runs}")
+    if code == 0 and times[0] != 1:
+        found.append(f"P6: exit code 0, and {name} ran {times[0]} times")
+    found += [f"P6: {name} ran {many} times in one run" for many in times if many > wanted]
+    anew = max((number for number, end in enumerate(ends[:-1], 1) if end.undone), default=0)
+    allowed = wanted * (1 + sum(end.interrupted for end in ends[anew:]))
+    if not wanted <= sum(times[anew:]) <= allowed:
+        found.append(f"P6: {name} ran {' and then '.join(map(str, times))} times in the runs of the command; number {anew + 1} started anew, {wanted} wanted")
     return found
 
 

@@ -55,14 +55,18 @@ class Event(t.NamedTuple):
 
 
 class Run:
-    """One ansible-playbook process. *act* is called once, in a thread, at *boundary*; the run waits for it unless that is a "mid" one."""
+    """One ansible-playbook process. *act* is called once, in a thread, at *boundary*; the run waits for it unless that is a "mid" one.
+
+    Without *act* the controller dies there.
+    """
 
     def __init__(self, ground: Ground, variables: t.Mapping[str, t.Any], boundary: Boundary | None = None, act: t.Callable[[], None] | None = None) -> None:
         self.events: list[Event] = []
         self.acted_at: float | None = None
         self.error: BaseException | None = None
         self._patience = ground.patience
-        self._boundary, self._act = boundary, act
+        self._boundary = boundary
+        self._act = act or (lambda: self.signal(signal.SIGKILL))
         self._counts: collections.Counter[tuple[str, str, str]] = collections.Counter()
         self._actor: threading.Thread | None = None
         directory = ground.fleet.directory
@@ -95,7 +99,7 @@ class Run:
         key = (message["play"], message["task"], message["point"])
         self._counts[key] += 1
         self.events.append(Event(time.time(), nth=self._counts[key], **message))
-        if self._boundary is None or self._act is None or (key[0], key[1], self._counts[key], key[2]) != self._boundary.stop:
+        if self._boundary is None or (key[0], key[1], self._counts[key], key[2]) != self._boundary.stop:
             return
         self._actor = threading.Thread(target=self._perform, args=(self._boundary.delay,), daemon=True)
         self._actor.start()
@@ -106,8 +110,7 @@ class Run:
         time.sleep(delay)
         self.acted_at = time.time()
         try:
-            if self._act is not None:
-                self._act()
+            self._act()
         except BaseException as exc:
             self.error = exc
 

@@ -9,10 +9,11 @@
     python tests/faults/suite.py --place "Roll / Switch"  # every kind, at one task
     python tests/faults/suite.py --sample                 # one case of each kind
 
-The boundaries are those that runs without a fault show, in both paces. Every second case is the controller's death at the start of a task, until
-it has died at every one of them; the other kinds take turns. How many boundaries that were is said at the end: a budget may be too short for all,
-and another seed draws another order. It prints a table, writes build/faults.json, and build/faults.md with what happened at each boundary. It ends
-with 1 if a promise was broken.
+The boundaries are those that runs without a fault show, in both paces. Every second case is the controller's death at the start of a task of the
+first half, and once more, in the run that goes on from there, at one of the second half, until it has died at every one of them; the other kinds
+take turns. How many boundaries that were is said at the end: a budget may be too short for all, what is left to do after the first death may not
+come to the second boundary, and another seed draws another order. It prints a table, writes build/faults.json, and build/faults.md with what
+happened at each boundary. It ends with 1 if a promise was broken.
 """
 
 from __future__ import annotations
@@ -88,16 +89,26 @@ def deaths(observed: Observed) -> list[tuple[str, str, Boundary]]:
     return found
 
 
+def pairs(places: t.Sequence[Boundary]) -> list[tuple[Boundary, Boundary | None]]:
+    """Pair each of the first half, in the order of a run, with one of the second half: what is still to be done after a death there."""
+    half = (len(places) + 1) // 2
+    return list(itertools.zip_longest(places[:half], places[half:]))
+
+
 def cases(observed: Observed, kinds: t.Sequence[str], seed: int, place: str = "") -> list[Case]:
     """Return all cases in the order in which they are worth doing: the controller's death at each task's start, in turn with one of every other kind.
 
     Only boundaries that match *place* count, as ``good before Roll / Switch`` does.
     """
     chance = random.Random(seed)
-    first = [Case(DEATH, *death, chance.randrange(1 << 30)) for death in deaths(observed)] if DEATH in kinds else []
-    first = [case for case in first if re.search(place, f"{case.scenario} {case.boundary}")]
+    wanted = [death for death in deaths(observed) if re.search(place, f"{death[1]} {death[2]}")] if DEATH in kinds else []
+    first = [
+        Case(DEATH, pace, scenario, one, chance.randrange(1 << 30), other)
+        for pace, scenario in observed
+        for one, other in pairs([where for *run, where in wanted if run == [pace, scenario]])
+    ]
     chance.shuffle(first)
-    done = {case[1:4] for case in first}
+    done = set(wanted)
     waiting: dict[str, list[Case]] = {}
     for kind in kinds:
         mine = [
@@ -169,8 +180,15 @@ class Turns:
             enough = self.options.limit is not None and self._taken.value >= self.options.limit
             if enough or not len(self._left) or time.time() >= self.options.deadline:
                 return None
-            self._taken.value += 1
-            return t.cast(Case, self._left.pop(0))
+            case = t.cast(Case, self._left.pop(0))
+            self._taken.value += 2 if case.again else 1
+            return case
+
+    def missed(self, case: Case) -> None:
+        """The run that went on never came to where the controller was to die once more: have it die there in a first run, next."""
+        with self._taking:
+            self._taken.value -= 1
+            self._left.insert(0, case._replace(boundary=t.cast(Boundary, case.again), again=None))
 
 
 def work(number: int, options: argparse.Namespace, turns: Turns, results: multiprocessing.queues.Queue[t.Any]) -> None:
@@ -186,27 +204,31 @@ def work(number: int, options: argparse.Namespace, turns: Turns, results: multip
                 if observed is not None:
                     results.put(("boundaries", observed))
                 while not broken and (case := turns.next()):
-                    broken = not _one(ground, case, results)
+                    row = _one(ground, case)
+                    results.put(("row", row))
+                    if case.again and not row.again and not options.sample:
+                        turns.missed(case)
+                    broken = bool(row.violations) and not repaired(ground)
     except BaseException:
         results.put(("broken", traceback.format_exc()))
     finally:
         results.put(("end", number))
 
 
-def _one(ground: Ground, case: Case, results: multiprocessing.queues.Queue[t.Any]) -> bool:
-    """Do one case. Return whether the fleet can be used for another."""
+def _one(ground: Ground, case: Case) -> Row:
     begun = time.monotonic()
     try:
         with ground.small_file_system(KINDS[case.kind].disk):
-            row = perform(ground, case)
+            return perform(ground, case)
     except Exception:
-        row = Row(
+        return Row(
             case.kind, case.scenario, case.boundary.play, str(case.boundary), case.pace, "the suite broke", [f"suite: {traceback.format_exc()}"],
             seconds=round(time.monotonic() - begun, 1),
         )
-    results.put(("row", row))
-    if not row.violations:
-        return True
+
+
+def repaired(ground: Ground) -> bool:
+    """Whether the fleet can be used for another case after one that went wrong."""
     try:
         repair(ground)
     except Exception:
@@ -226,14 +248,15 @@ class Results:
     def deaths(self) -> tuple[int, int]:
         """At how many task starts the controller died, and how many there are."""
         places = {(pace, scenario, str(place)) for pace, scenario, place in deaths(self.observed)}
-        died = {(row.pace, row.scenario, row.boundary) for row in self.rows if row.kind == DEATH and row.injected}
+        mine = [row for row in self.rows if row.kind == DEATH and row.injected]
+        died = {(row.pace, row.scenario, where) for row in mine for where in (row.boundary, row.again)}
         return len(places & died), len(places)
 
     @property
     def totals(self) -> tuple[int, int, int]:
         """How many faults were injected, of how many kinds, and how many violations there were."""
         injected = [row for row in self.rows if row.injected]
-        return len(injected), len({row.kind for row in injected}), sum(len(row.violations) for row in self.rows)
+        return sum(row.faults for row in injected), len({row.kind for row in injected}), sum(len(row.violations) for row in self.rows)
 
     @property
     def out(self) -> int:
@@ -298,7 +321,8 @@ def collect(options: argparse.Namespace) -> Results:
 
 def line(row: Row) -> str:
     loss = f"{row.failed} of {row.requests} failed" + (f", {row.explained} by the fault" if row.explained else "")
-    text = f"{row.kind:<38} {row.pace:<6} {row.scenario:<6} {row.boundary:<72} {row.victim:<5} {row.outcome:<26} {loss}, {row.seconds:.0f} s"
+    where = " and ".join(filter(None, (row.boundary, row.again)))
+    text = f"{row.kind:<38} {row.pace:<6} {row.scenario:<6} {where:<72} {row.victim:<5} {row.outcome:<26} {loss}, {row.seconds:.0f} s"
     return text + ("" if row.injected else "  NOT INJECTED") + "".join(f"\n    VIOLATION {violation}" for violation in row.violations)
 
 
@@ -318,7 +342,7 @@ def table(rows: t.Sequence[Row]) -> str:
         outcomes = [collections.Counter(row.outcome for row in mine if row.injected and row.scenario == scenario) for scenario in SCENARIOS]
         ends = " | ".join("; ".join(f"{count} {outcome}" for outcome, count in counter.most_common()) for counter in outcomes)
         sums = f"{sum(row.requests for row in mine):>9} {sum(row.failed for row in mine):>7} {sum(row.explained for row in mine):>9}"
-        lines.append(f"{kind:<38} {''.join(cells)} {sum(row.injected for row in mine):>8} {sums} {max(row.out for row in mine):>4}  {ends}")
+        lines.append(f"{kind:<38} {''.join(cells)} {sum(row.faults for row in mine):>8} {sums} {max(row.out for row in mine):>4}  {ends}")
     return "\n".join(lines)
 
 
@@ -330,6 +354,8 @@ def listing(rows: t.Sequence[Row], observed: Observed) -> str:
         # A moment in a task is listed with the task's start.
         at = re.sub(r"^[\d.]+ s into ", "before ", row.boundary)
         places.setdefault((row.pace, row.scenario, at), []).append(row)
+        if row.again:
+            places.setdefault((row.pace, row.scenario, row.again), []).append(row)
     lines = ["| pace | release | boundary | faults and outcomes |", "|---|---|---|---|"]
     for place, here in sorted(places.items(), key=lambda item: (*item[0][:2], order.get(item[0], 0))):
         ends = "; ".join(
@@ -350,7 +376,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--budget-minutes", type=float, default=70, help="start no case after this time")
     made.add_argument("--seed", type=int, default=1, help="draws places, moments and victims")
     made.add_argument("--fleets", type=int, default=2, help="how many fleets work at the same time")
-    made.add_argument("--limit", type=int, default=None, help="start no case after so many, of all fleets together")
+    made.add_argument("--limit", type=int, default=None, help="start no case after so many faults, of all fleets together")
     made.add_argument("--quiet", action="store_true", help="print the table alone")
     return made
 

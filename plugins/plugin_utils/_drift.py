@@ -24,6 +24,7 @@ SEVERITY: dict[str, str] = {
     "balancer_unread": CRITICAL,
     "rollout_interrupted": CRITICAL,
     "drained_unknown": WARNING,
+    "not_member": WARNING,
     "mixed_releases": WARNING,
     "dead_lock": WARNING,
     "rollout_paused": WARNING,
@@ -76,6 +77,7 @@ def _of_host(host: str, row: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
             told.append(("drained_unknown", f"{place}: {standing['admin']}, by nobody who left a record"))
         elif standing["drained_by"] and standing["admin"] != "ready" and not standing["ramping"]:
             told.append(("drain_left", f"{place}: {standing['admin']} by {standing['drained_by']}, and no rollout works on it"))
+    told += [("not_member", text) for text in row["not_members"]]
     lock = row["lock"]
     if lock and lock["dead"]:
         told.append(("dead_lock", f"locked by {lock['owner']} (rollout {lock['id']}), which is dead"))

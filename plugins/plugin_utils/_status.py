@@ -37,7 +37,8 @@ def fleet_status(
     ledger = Ledger.existing(state_dir)
     known = _known(ledger)
     places = _Places(balancers)
-    rows = {host: _row(host, survey, places.standing((calls or {}).get(host) or [], addresses.get(host)), known) for host, survey in hosts.items()}
+    asked = {host: ((calls or {}).get(host) or [], addresses.get(host)) for host in hosts}
+    rows = {host: _row(host, survey, places.standing(*asked[host]), places.missing(*asked[host]), known) for host, survey in hosts.items()}
     status = {"hosts": rows, "balancer_problems": _problems(balancers), "last_rollout": _last(ledger), "schema": dict(schema) if schema else None}
     found = drift.find(status)
     return {"verdict": drift.verdict(found), "findings": found, **status}
@@ -64,7 +65,9 @@ def _known(ledger: Ledger | None) -> _Known:
     return _Known(dead, [row["id"] for row in ledger.rollouts(limit=1000) if row["finished_at"]], slots)
 
 
-def _row(host: str, survey: t.Mapping[str, t.Any], standing: t.Mapping[str, t.Any], known: _Known) -> dict[str, t.Any]:
+def _row(
+    host: str, survey: t.Mapping[str, t.Any], standing: t.Mapping[str, t.Any], missing: t.Sequence[str], known: _Known
+) -> dict[str, t.Any]:
     if survey.get("failed") or survey.get("unreachable") or not survey:
         return {"reachable": False, "problem": survey.get("msg", "no answer")}
     records = {record["id"]: record.get("state") for record in survey.get("releases") or [] if record.get("id")}
@@ -96,6 +99,7 @@ def _row(host: str, survey: t.Mapping[str, t.Any], standing: t.Mapping[str, t.An
         "slot": known.slots.get(host),
         "busy": bool(lock and not lock["dead"]) or host in known.slots,
         "balancers": standing,
+        "not_members": list(missing),
     }
 
 
@@ -112,7 +116,8 @@ class _Places:
     """What the balancers answered, by what asks for it, and how a pool is named: more exactly where several on one machine have its name."""
 
     def __init__(self, balancers: t.Sequence[t.Mapping[str, t.Any]]) -> None:
-        self._answers = {balancer_key(answer.get("item") or {}): Pools(answer) for answer in balancers}
+        answered = [answer for answer in balancers if not answer.get("failed") and not answer.get("unreachable")]
+        self._answers = {balancer_key(answer.get("item") or {}): Pools(answer) for answer in answered}
         self._balancers: dict[tuple[str, str], set[str]] = {}
         for answer in balancers:
             for pool in answer.get("pools") or []:
@@ -122,14 +127,22 @@ class _Places:
         """Return how the host with these *calls* stands in each pool."""
         found: dict[tuple[str, str], dict[str, t.Any]] = {}
         for call in calls:
-            answer = self._answers.get(balancer_key(call))
-            # As in a rollout: a server that the user named is looked for by that name alone.
-            for pool, member in find_member(answer, str(call["member"]), None if call.get("named") else address) if answer else []:
+            for pool, member in self._of(call, address) or []:
                 known = {key: member.get(key) for key in ("health", "admin", "sessions", "queued", "weight", "weight_before", "drained_by")}
                 standing = {**known, "ramping": bool(member.get("ramping")), "operator": bool(member.get("operator"))}
                 found[self._place(str(call["delegate"]), pool), str(member["name"])] = standing
         servers = collections.Counter(place for place, dummy in found)
         return {place if servers[place] == 1 else f"{place}/{name}": standing for (place, name), standing in found.items()}
+
+    def missing(self, calls: t.Sequence[t.Mapping[str, t.Any]], address: str | None) -> list[str]:
+        """Return which balancers gave an answer in which the host with these *calls* is no server."""
+        return [f"{call['member']} is no server on {call['delegate']}" for call in calls if self._of(call, address) == []]
+
+    def _of(self, call: t.Mapping[str, t.Any], address: str | None) -> list[tuple[dict[str, t.Any], dict[str, t.Any]]] | None:
+        """Return every pool and server of *call*, None where the balancer gave no answer."""
+        answer = self._answers.get(balancer_key(call))
+        # As in a rollout: a server that the user named is looked for by that name alone.
+        return None if answer is None else find_member(answer, str(call["member"]), None if call.get("named") else address)
 
     def _place(self, machine: str, pool: t.Mapping[str, t.Any]) -> str:
         several = len(self._balancers[machine, str(pool["backend"])]) > 1

@@ -199,7 +199,9 @@ def test_the_reader_gives_the_members_that_variables_name(survey: t.Any, tmp_pat
 def test_a_named_server_that_is_not_there_is_not_looked_for_by_its_address(tmp_path: t.Any, survey: t.Any) -> None:
     calls = asked([{"hosts": "lb1", "socket": "/s", "member": "srv-{host}"}], "web1")
     told = pool(calls["web1"][0], server("other", address=ADDRESSES["web1"], **LEFT))
-    assert fleet_status(str(tmp_path), {"web1": survey()}, [told], ADDRESSES, calls=calls)["hosts"]["web1"]["balancers"] == {}
+    status = fleet_status(str(tmp_path), {"web1": survey()}, [told], ADDRESSES, calls=calls)
+    assert status["hosts"]["web1"]["balancers"] == {} and codes(status) == ["not_member"] and status["verdict"] == "warning"
+    assert status["findings"][0]["text"] == "srv-web1 is no server on lb1"
 
 
 def test_a_host_is_looked_for_only_in_its_own_balancers(tmp_path: t.Any, survey: t.Any) -> None:
@@ -214,7 +216,7 @@ def test_two_balancers_of_one_machine_are_told_apart_where_both_have_the_pool(tm
     first, second = calls["web1"]
     answers = [pool(first, server("web1", **LEFT), server("web2", port=81)), pool(second, server("web1"))]
     status = fleet_status(str(tmp_path), {"web1": survey(), "web2": survey()}, answers, ADDRESSES, calls=calls)
-    assert list(status["hosts"]["web1"]["balancers"]) == ["lb1 (/a)/shop", "lb1 (/b)/shop"] and codes(status) == ["drain_left"]
+    assert list(status["hosts"]["web1"]["balancers"]) == ["lb1 (/a)/shop", "lb1 (/b)/shop"] and codes(status) == ["drain_left", "not_member"]
     assert list(status["hosts"]["web2"]["balancers"]) == ["lb1 (/a)/shop"]
     apart = [answers[0], pool(second, server("web1"), backend="api")]
     rows = fleet_status(str(tmp_path), {"web1": survey()}, apart, ADDRESSES, calls=calls)["hosts"]
@@ -272,7 +274,9 @@ def test_what_a_rollout_does_right_now_is_no_drift(tmp_path: t.Any, survey: t.An
     alive = {"id": "r", "owner": "ann@desk", "idle": 2.0, "expired": False}
     busy = survey(lock=alive, services=[service(release="1.0", releases=["1.0"], stale=True)], healthy=False)
     old = survey(current={"kind": "link", "release": "1.0", "path": "/x"})
-    status, text = look(tmp_path, {"web1": busy, "web2": old}, member(admin="drain", drained_by="shop"))
+    balancer = member(admin="drain", drained_by="shop")
+    balancer["pools"][0]["members"] += member(name="web2", address=ADDRESSES["web2"])["pools"][0]["members"]
+    status, text = look(tmp_path, {"web1": busy, "web2": old}, balancer)
     assert codes(status) == [] and text.splitlines()[0] == "OK - shop 1.0, 2.0 on 2 hosts, a rollout works on 1 of them"
     assert "locked by ann@desk, 2 s ago" in text
 

@@ -25,14 +25,14 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
     Server,
     Table,
 )
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.datatypes import builtin, cast_type, exact
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.datatypes import builtin, cast_type, exact, without_equality
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.values import constant, default_of
 
 SCHEMA = "seamless_rollout"  # PostgreSQL: holds the functions and sequences that a migration makes
 MARKER = "pg_catalog.current_setting('seamless_rollout.backfill', true)"
 MARKED = f"{MARKER} OPERATOR(pg_catalog.=) 'on'"
 
 _BINARY_EQUAL = re.compile(r"\s*(?:var)?char|\s*(?:tiny|medium|long)?text|\s*enum|\s*set\b|\s*(?:n|national )(?:var)?char|\s*json", re.IGNORECASE)
-_NO_EQUALITY = re.compile(r"\s*(?:pg_catalog\.)?(json|xml|point|line|lseg|box|path|polygon|circle)(?:\[\])*\s*$", re.IGNORECASE)
 _LENGTH = re.compile(r"\s*(?:character varying|varchar|character|char|bpchar)\s*(?:\(\s*\d+\s*\))?\s*$", re.IGNORECASE)
 # The same at the end of a statement as at its beginning, in a trigger too.
 _STATEMENT_TIME = re.compile(r"(?:current_timestamp|now)\s*(?:\(\d?\))?$", re.IGNORECASE)
@@ -220,7 +220,7 @@ class Work:
         expression may have another than the column.
         """
         if self.postgresql:
-            if _NO_EQUALITY.match(column.type):
+            if without_equality(column.type):
                 left, right = f"({left})::text", f"({right})::text"
             elif not builtin(column.type):
                 return f"pg_catalog.record_image_ne(ROW({left}), ROW({right}))"
@@ -293,75 +293,7 @@ def parse_name(text: t.Any) -> Name | None:
     return Name(parts[0], parts[1]) if len(parts) == 2 else Name("", parts[0])
 
 
-def type_sql(work: Work, text: str) -> str:
-    """Return the type *text* of a new column. Raises SeamlessError when it holds more than a type."""
-    words = {piece.text.lower() for piece in expressions.tokens(work.engine, text) if piece.kind == "word"}
-    more = words & {
-        "not",
-        "null",
-        "default",
-        "primary",
-        "unique",
-        "references",
-        "check",
-        "generated",
-        "constraint",
-        "collate",
-        "auto_increment",
-        "invisible",
-        "as",
-    }
-    if more:
-        raise work.refuse(
-            f"type is {text!r}, which says more than a type ({', '.join(sorted(more))}): use the keys default and nullable, "
-            f"and operations of their own for the rest."
-        )
-    if words & {"serial", "bigserial", "smallserial", "serial4", "serial8"}:
-        raise work.refuse(f"type is {text!r}: use an integer type with a default such as nextval('my_sequence').")
-    if work.postgresql and "." not in text and not builtin(text) and not _NO_EQUALITY.match(text):
-        raise work.refuse(f"type is {text!r}, which is none of the server's own: write it with its schema, such as public.{text}, for triggers know no other.")
-    return text.strip()
 
-
-def constant(work: Work, expression: str) -> bool:
-    """Say whether *expression* is provably the same for every row: literals, signs, casts, and on PostgreSQL the time of the transaction."""
-    pieces = [piece for piece in expressions.tokens(work.engine, expression) if piece.kind != "space"]
-    if work.postgresql and "".join(piece.text.lower() for piece in pieces) in ("now()", "current_timestamp", "current_date", "localtimestamp"):
-        return True
-    if pieces[0].text in ("+", "-"):
-        pieces = pieces[1:]
-    if not pieces or not (pieces[0].kind in ("number", "string") or pieces[0].text.lower() in ("true", "false", "null")):
-        return False
-    if len(pieces) == 1:
-        return True
-    return (
-        work.postgresql
-        and pieces[1].text == "::"
-        and all(piece.kind in ("word", "quoted", "number") or piece.text in ("::", ".", ",", "(", ")", "[", "]") for piece in pieces[1:])
-    )
-
-
-def zero(work: Work, column: Column) -> str:
-    """Return a constant that MariaDB takes for *column*, for rows that are written without it."""
-    low = column.type.strip().lower()
-    word = re.split(r"[\s(]", low)[0]
-    if word in ("enum",):
-        match = re.search(r"'(?:[^']|'')*'", column.type)
-        return match.group() if match else "''"
-    if word in ("text", "tinytext", "mediumtext", "longtext", "blob", "tinyblob", "mediumblob", "longblob"):
-        return "('')" if work.server.mysql else "''"
-    if word == "json":
-        return "('{}')" if work.server.mysql else "'{}'"
-    known = {
-        **dict.fromkeys(("char", "varchar", "binary", "varbinary", "set"), "''"),
-        "date": "'1971-01-01'", "datetime": "'1971-01-01 00:00:00'", "timestamp": "'1971-01-01 00:00:00'", "time": "'00:00:00'", "year": "'2000'",
-        "uuid": "'00000000-0000-0000-0000-000000000000'", "inet6": "'::'", "inet4": "'0.0.0.0'",
-        **dict.fromkeys(("point", "geometry", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection"), ""),
-    }  # fmt: skip
-    value = known.get(word, "0")
-    if not value:
-        raise work.refuse(f"{column.name} is a {column.type} and NOT NULL: no constant stands in for it in the quarantine. Make it nullable first.")
-    return value
 
 
 def algorithm(server: Server, wanted: str, *, kind: str = "") -> str:
@@ -379,8 +311,3 @@ def algorithm(server: Server, wanted: str, *, kind: str = "") -> str:
 def uncounted(canary: Canary | None) -> tuple[str, ...]:
     """Return the note on what *canary* does not count."""
     return (f"The gate's canary: {canary.weakness}.",) if canary and canary.blind else ()
-
-
-def default_of(column: Column) -> str | None:
-    """Return the default of *column* as SQL, None where it is NULL by nature or by its text."""
-    return None if column.default is None or re.match(r"NULL\s*(::.*)?$", column.default, re.IGNORECASE) else column.default

@@ -12,10 +12,11 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import mariadb, sync_mariadb
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import postgresql as pg
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import sync_postgresql as sync_pg
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, constant, default_of, type_sql, uncounted, zero
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, uncounted
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.company import company
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import counted
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.together import computed
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.values import constant, default_of, type_sql, zero
 
 _EVENTS = ("INSERT", "UPDATE")
 

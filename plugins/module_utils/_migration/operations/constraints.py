@@ -12,9 +12,10 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import mariadb, sync_mariadb
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import postgresql as pg
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import sync_postgresql as sync_pg
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import MARKER, Work, default_of
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import MARKER, Work
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import counted
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.together import computed
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.values import default_of
 
 _ON_DELETE = ("NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT")
 

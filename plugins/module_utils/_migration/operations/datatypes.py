@@ -31,10 +31,17 @@ _EXACT = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+_NO_EQUALITY = re.compile(r"\s*(?:pg_catalog\.)?(json|xml|point|line|lseg|box|path|polygon|circle)(?:\[\])*\s*$", re.IGNORECASE)
+
 
 def builtin(type_: str) -> bool:
     """Say whether PostgreSQL's *type_* is one of its own, with an = of its own: names of others depend on the search_path."""
     return bool(_BUILTIN.match(re.sub(r"(\[\])+$", "", type_.strip())))
+
+
+def without_equality(type_: str) -> bool:
+    """Say whether PostgreSQL's *type_* is one of its own that has no =, or one that is not about sameness."""
+    return bool(_NO_EQUALITY.match(type_))
 
 
 def exact(type_: str) -> bool:

@@ -17,8 +17,9 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import expressions
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Check, Column, ForeignKey, Index, Name, Step, Table
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, algorithm, constant, default_of
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, algorithm
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.company import Company
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.values import constant, default_of
 
 
 def exists(work: Work, view: str, **values: str) -> str:

@@ -14,11 +14,12 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Column, Plan, Table
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import sync_mariadb, sync_postgresql
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, default_of, type_sql
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.company import company
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.datatypes import builtin, kept_collation
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.swap import swap
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import Sync
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.values import default_of, type_sql
 
 
 def rename_column(work: Work) -> Plan:

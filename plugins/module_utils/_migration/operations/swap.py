@@ -20,10 +20,11 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import mariadb, sync_mariadb
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import postgresql as pg
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import sync_postgresql as sync_pg
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, default_of, zero
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.company import company
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.datatypes import kept_collation
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import Sync, counted
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.values import default_of, zero
 
 _DATA = "data_exception OR integrity_constraint_violation OR cardinality_violation OR raise_exception"
 

@@ -13,8 +13,9 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import expressions
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Check, Column, Table
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, default_of
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.company import Company
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.values import default_of
 
 
 @dataclasses.dataclass(frozen=True)

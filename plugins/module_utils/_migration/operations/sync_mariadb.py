@@ -16,7 +16,7 @@ import zlib
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import expressions
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Canary, Check, Column, Name, Plan, Step, Table
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, default_of, uncounted, zero
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, uncounted
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.datatypes import integer_range
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.mariadb import (
     Carried,
@@ -33,6 +33,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.operat
     trigger_there,
 )
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import Sync, counted
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.values import default_of, zero
 
 HIDDEN = "Until the contract new columns are INVISIBLE: new code must name {columns}, for SELECT * and an INSERT without a column list don't have them."
 NO_CANARY = "MySQL has no sequences, so writes of old code are not counted: the gate goes by the other evidence."

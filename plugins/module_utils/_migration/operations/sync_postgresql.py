@@ -16,9 +16,10 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import expressions
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Canary, Check, Column, Name, Plan, Step, Table
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import MARKED, Work, default_of, uncounted
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import MARKED, Work, uncounted
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.postgresql import Carried, locked, not_null, not_valid
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import Sync, counted
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.values import default_of
 
 PREPARED = (
     "Old code that runs SELECT * as a prepared statement of the server gets an error at every call (0A000, cached plan must not change result type) "

@@ -24,7 +24,8 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
     Table,
 )
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import registry
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import PlanOptions, constant, parse_name
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import PlanOptions, parse_name
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.values import constant
 
 PG, MARIA, MYSQL = Server("postgresql", (15, 18)), Server("mariadb", (10, 11, 19)), Server("mariadb", (8, 0, 36), mysql=True)
 SERVERS = {"postgresql": PG, "mariadb": MARIA, "mysql": MYSQL}

@@ -18,6 +18,8 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.operat
 if t.TYPE_CHECKING:
     from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work
 
+_TRANSACTION_TIME = re.compile(r"(?:(?:now|transaction_timestamp)\(\)|current_date|(?:current_timestamp|localtimestamp)(?:\(\d\))?)\Z")
+
 
 def type_sql(work: Work, text: str) -> str:
     """Return the type *text* of a new column. Raises SeamlessError when it holds more than a type."""
@@ -52,7 +54,7 @@ def type_sql(work: Work, text: str) -> str:
 def constant(work: Work, expression: str) -> bool:
     """Say whether *expression* is provably the same for every row: literals, signs, casts, and on PostgreSQL the time of the transaction."""
     pieces = [piece for piece in expressions.tokens(work.engine, expression) if piece.kind != "space"]
-    if work.postgresql and "".join(piece.text.lower() for piece in pieces) in ("now()", "current_timestamp", "current_date", "localtimestamp"):
+    if work.postgresql and _TRANSACTION_TIME.match("".join(piece.text.lower() for piece in pieces)):
         return True
     if pieces[0].text in ("+", "-"):
         pieces = pieces[1:]

@@ -300,8 +300,8 @@ def test_tables_that_are_needed() -> None:
 
 @pytest.mark.parametrize(
     ("expression", "same"),
-    [("'new'", True), ("-1.5", True), ("'x'::text", True), ("NULL", True), ("now()", True), ("random()", False), ("'a' || random()", False),
-     ("'a'::text || random()", False), ("nextval('s')", False), ("'1'::numeric(3, 1)", True)],
+    [("'new'", True), ("-1.5", True), ("'x'::text", True), ("NULL", True), ("now()", True), ("CURRENT_TIMESTAMP(3)", True), ("random()", False),
+     ("'a' || random()", False), ("'a'::text || random()", False), ("nextval('s')", False), ("'1'::numeric(3, 1)", True)],
 )  # fmt: skip
 def test_what_is_provably_constant(expression: str, same: bool) -> None:
     from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work

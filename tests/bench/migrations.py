@@ -16,7 +16,6 @@ import json
 import os
 import random
 import re
-import statistics
 import sys
 import time
 import typing as t
@@ -24,6 +23,8 @@ import typing as t
 if __name__ == "__main__":
     # In the place of this directory, whose numbers.py would hide the standard library's.
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import statistics
 
 from database.cases import Case, cases
 from database.clients import Clients, Log

@@ -21,6 +21,7 @@ import typing as t
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import Orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import standing as what_stands
+from ansible_collections.seamless.rollout.plugins.plugin_utils._process import lives
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rollouts (
@@ -72,24 +73,6 @@ def read_only(path: str, timeout: float) -> t.Iterator[sqlite3.Connection]:
         yield connection
 
 
-def process_start(pid: int) -> str:
-    """Return what tells this process from a later one with the same number, or "" when it doesn't run."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            started = file.read().rpartition(")")[2].split()[19]
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return f"{file.read().strip()}:{started}"
-    except OSError:
-        pass
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        pass
-    return "unknown"
-
-
 class Ledger:
     """One application's ledger. Every method is one transaction and safe between processes."""
 
@@ -125,8 +108,7 @@ class Ledger:
         with self._open(exclusive=True) as connection:
             left = connection.execute("SELECT 1 FROM beats WHERE rollout_id=? AND kind='left'", (rollout["id"],)).fetchone()
             known = connection.execute("SELECT pid, process_start, finished_at FROM rollouts WHERE id=?", (rollout["id"],)).fetchone()
-            other = known is not None and not left and not known["finished_at"] and known["pid"] != rollout["pid"]
-            if other and known["process_start"] and process_start(known["pid"]) == known["process_start"]:
+            if known is not None and not left and not known["finished_at"] and known["pid"] != rollout["pid"] and lives(known):
                 raise SeamlessError(f"process {known['pid']} goes on with {rollout['id']} already: wait until it is done, and run again.")
             connection.execute(
                 f"INSERT INTO rollouts ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
@@ -334,7 +316,7 @@ class Ledger:
         with self._open() as connection:
             left = {row["rollout_id"] for row in connection.execute("SELECT rollout_id FROM beats WHERE kind='left'")}
         return [
-            {**row, "alive": row["id"] not in left and process_start(row["pid"]) == row["process_start"]}
+            {**row, "alive": row["id"] not in left and lives(row)}
             for row in self.rollouts(limit=1000)
             if row["state"] in ACTIVE_STATES
         ]

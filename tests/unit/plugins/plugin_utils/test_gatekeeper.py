@@ -18,8 +18,9 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils._canary import Co
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
 from ansible_collections.seamless.rollout.plugins.plugin_utils._counters import Counted
 from ansible_collections.seamless.rollout.plugins.plugin_utils._gatekeeper import Gatekeeper, Go
-from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
 from ansible_collections.seamless.rollout.plugins.plugin_utils._orders import VERBS
+from ansible_collections.seamless.rollout.plugins.plugin_utils._process import process_start
 from ansible_collections.seamless.rollout.plugins.plugin_utils._reader import KNOWN
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import LOCK_POLICIES
 from ansible_collections.seamless.rollout.plugins.plugin_utils._status import watch

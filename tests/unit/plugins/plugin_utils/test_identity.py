@@ -13,7 +13,8 @@ import typing as t
 import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.plugin_utils._identity import identify, paused_holders
-from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
+from ansible_collections.seamless.rollout.plugins.plugin_utils._process import process_start
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
 
 PLAN = {"release": "2.0", "hosts": {}}

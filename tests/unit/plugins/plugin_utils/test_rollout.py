@@ -12,8 +12,9 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import _pools as 
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import resolve_amount
 from ansible_collections.seamless.rollout.plugins.plugin_utils._conductor import Conductor
-from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import HostView, Plan, make_plan
+from ansible_collections.seamless.rollout.plugins.plugin_utils._process import process_start
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report import result_text
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
 from ansible_collections.seamless.rollout.plugins.plugin_utils._steps import roll_steps

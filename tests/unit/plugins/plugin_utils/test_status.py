@@ -15,7 +15,8 @@ import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import Store
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _pools as pools
-from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger, process_start
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
+from ansible_collections.seamless.rollout.plugins.plugin_utils._process import process_start
 from ansible_collections.seamless.rollout.plugins.plugin_utils._status import fleet_status, status_text
 from ansible_collections.seamless.rollout.plugins.plugin_utils._status_reader import StatusReader, read_status_settings
 

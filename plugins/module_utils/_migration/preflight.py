@@ -24,6 +24,8 @@ LONG_TRANSACTION = 5.0
 
 # Keys that MariaDB sorts in another way than it compares them, or does not give back exactly.
 _NO_WALK = re.compile(r"^(enum|set|float|double|real|bit)\b", re.IGNORECASE)
+# A column that a server without explicit_defaults_for_timestamp, as MariaDB before 10.10, makes one that sets itself on every update.
+_SETS_ITSELF = re.compile(r"` timestamp(?:\(\d\))? NOT NULL(?! DEFAULT)", re.IGNORECASE)
 
 
 @dataclasses.dataclass
@@ -208,6 +210,11 @@ def _mariadb(db: Database, spec: Spec, plans: t.Sequence[Plan], dummy: t.Mapping
         found.problems.append(
             "binlog_format is STATEMENT, with which no row can be changed in READ COMMITTED, and what triggers write can come out differently on replicas: "
             "SET GLOBAL binlog_format = MIXED, and connect anew."
+        )
+    if any(map(_SETS_ITSELF.search, _statements(plans))) and not int(db.value("SELECT @@explicit_defaults_for_timestamp")):
+        found.problems.append(
+            "explicit_defaults_for_timestamp is OFF, with which the server gives a TIMESTAMP that is NOT NULL and has no default the attribute ON UPDATE "
+            "CURRENT_TIMESTAMP, so that each update of a row would set it: switch it on and connect anew, give the column a default, or make it a datetime."
         )
     if triggers and not _granted(db, grants, "TRIGGER"):
         found.problems.append(f"This user lacks TRIGGER on {db.default_schema}: GRANT TRIGGER ON `{db.default_schema}`.* TO it.")

@@ -50,8 +50,11 @@ class MariaDB:
 
     engine, default_schema = "mariadb", "shop"
 
-    def __init__(self, *, log_bin: int = 1, trusted: int = 1, binlog_format: str = "MIXED", wsrep: str = "OFF", replicas: int = 0) -> None:
+    def __init__(
+        self, *, log_bin: int = 1, trusted: int = 1, binlog_format: str = "MIXED", wsrep: str = "OFF", replicas: int = 0, explicit: int = 1
+    ) -> None:
         self.log_bin, self.trusted, self.binlog_format, self.wsrep, self.replicas = log_bin, trusted, binlog_format, wsrep, replicas
+        self.explicit = explicit
 
     def rows(self, sql: str, params: t.Sequence[t.Any] = ()) -> list[tuple[t.Any, ...]]:
         if sql == "SHOW GRANTS":
@@ -63,15 +66,31 @@ class MariaDB:
         return [("wsrep_on", self.wsrep)] if "wsrep_on" in sql else []
 
     def value(self, sql: str, params: t.Sequence[t.Any] = ()) -> t.Any:
+        if "explicit_defaults" in sql:
+            return self.explicit
         return self.binlog_format if "binlog_format" in sql else 0 if "setup_instruments" in sql else self.replicas
 
 
-def found_on(server: MariaDB, **spec: t.Any) -> preflight.Findings:
+def found_on(server: MariaDB, statement: str = "SELECT 1", **spec: t.Any) -> preflight.Findings:
     given = specs.parse({"app": "shop", "release": "2", "operations": [{"drop_table": {"table": "t"}}], **spec}, "m")
-    plan = dataclasses.replace(PLAN, expand=(Step("trigger", ("CREATE TRIGGER a BEFORE INSERT ON users FOR EACH ROW SET NEW.b = NEW.a",)),))
+    trigger = "CREATE TRIGGER a BEFORE INSERT ON users FOR EACH ROW SET NEW.b = NEW.a"
+    plan = dataclasses.replace(PLAN, expand=(Step("trigger", (trigger,)),), quarantine=(Step("away", (statement,)),))
     found = preflight.Findings()
     preflight._mariadb(t.cast("t.Any", server), given, [plan], {}, found)
     return found
+
+
+@pytest.mark.parametrize(
+    ("definition", "sets_itself"),
+    [
+        ("timestamp NOT NULL", True), ("timestamp(6) NOT NULL COMMENT 'x'", True), ("timestamp NOT NULL DEFAULT current_timestamp()", False),
+        ("timestamp NULL", False), ("datetime NOT NULL", False),
+    ],
+)  # fmt: skip
+def test_a_timestamp_that_would_set_itself_on_every_update_is_refused(definition: str, sets_itself: bool) -> None:
+    statement = f"ALTER TABLE `shop`.`users` MODIFY COLUMN IF EXISTS `seen` {definition}, ALGORITHM=INPLACE, LOCK=NONE"
+    assert [text[:38] for text in found_on(MariaDB(explicit=0), statement).problems] == ["explicit_defaults_for_timestamp is OFF"] * sets_itself
+    assert not found_on(MariaDB(), statement).problems
 
 
 def test_what_a_server_of_mariadb_is_refused_for() -> None:

@@ -35,7 +35,7 @@ from bench.bench import Bench, Measured
 from bench.rows import Row, from_tests
 
 SWITCHES = 20_000
-# Some come too late for their moment, so more than the goal asks for. A small machine takes two hours for them.
+# Some come too late for their moment, so more than the goal asks for. Two cores take an hour and a half for them.
 FAULTS = 215
 
 

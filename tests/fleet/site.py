@@ -40,6 +40,11 @@ class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 200
     daemon_threads = True
 
+    def handle_error(self, request, address):
+        # Health checks hang up without a word, several times a second: to log each costs more than to answer it.
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, address)
+
 
 time.sleep(START)
 server = Server(("0.0.0.0", 8000), Handler)

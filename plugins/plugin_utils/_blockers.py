@@ -86,6 +86,20 @@ def what_forbids(
     return ([] if verdict.open else [f"rollout_windows: {verdict.why}."]) + check(blockers)
 
 
+def gate(mode: str, windows: list[dict[str, t.Any]], blockers: list[dict[str, t.Any]], override: str) -> dict[str, t.Any]:
+    """Return what the facts of a rollout say of windows and blockers, with what forbids it now as ``closed``.
+
+    A rollback is the way out of trouble: neither a freeze nor the alarm that it answers to may stand in its way.
+    """
+    if mode in ("rollback", "recover"):
+        return {"windows": [], "blockers": [], "override": "", "closed": [], "windows_now": ""}
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return {
+        "windows": windows, "blockers": blockers, "override": override, "closed": what_forbids(windows, blockers, now),
+        "windows_now": _windows.judge(windows, now).why,
+    }
+
+
 def _ask(blocker: t.Mapping[str, t.Any]) -> str | None:
     kind = next(kind for kind in KINDS if blocker.get(kind))
     seconds = float(blocker.get("timeout", _TIMEOUT))

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import time
 import typing as t
 
@@ -24,7 +23,6 @@ from ansible_collections.seamless.rollout.plugins.plugin_utils import (
     _queries,
     _steps,
     _traits,
-    _windows,
 )
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _pools as pools
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
@@ -104,7 +102,9 @@ class Planner:
             )
         if problems:
             raise SeamlessError("\n".join(problems))
-        gate = self._gate(settings)
+        gate = _blockers.gate(settings.mode, settings.windows, settings.blockers, settings.override)
+        if gate["closed"] and not settings.override and not self._dry:
+            raise SeamlessError(_plan_text.refusal([*gate["closed"], _PASS]))
         rollout_id, dead = identify(settings, state_dir)
         resolved: dict[str, t.Any] = {}
         if settings.source is not None and settings.mode in ("release", "preview") and source.fetched_by_host(settings.source):
@@ -166,23 +166,6 @@ class Planner:
             # Before the lock is taken, so that a lock whose rollout died while it was planned can be told from a living one.
             begin(facts, settings)
         return withheld(facts)
-
-    def _gate(self, settings: Settings) -> Facts:
-        """Return whether windows and blockers forbid a rollout now. Raises SeamlessError if so, unless this only shows the plan.
-
-        A rollback is the way out of trouble: neither a freeze nor the alarm that it answers to may stand in its way.
-        """
-        facts: Facts = {
-            "windows": settings.windows, "blockers": settings.blockers, "override": settings.override, "closed": [], "windows_now": "",
-        }
-        if settings.mode in ("rollback", "recover"):
-            return {**facts, "windows": [], "blockers": [], "override": ""}
-        now = datetime.datetime.now(datetime.timezone.utc)
-        facts["windows_now"] = _windows.judge(settings.windows, now).why
-        facts["closed"] = _blockers.what_forbids(settings.windows, settings.blockers, now)
-        if facts["closed"] and not settings.override and not self._dry:
-            raise SeamlessError(_plan_text.refusal([*facts["closed"], _PASS]))
-        return facts
 
     def refuse(self, facts: Facts, why: str) -> Facts:
         """Record that the rollout was refused, and say so in the facts: every host has to give its lock back."""

@@ -293,9 +293,6 @@ def parse_name(text: t.Any) -> Name | None:
     return Name(parts[0], parts[1]) if len(parts) == 2 else Name("", parts[0])
 
 
-
-
-
 def algorithm(server: Server, wanted: str, *, kind: str = "") -> str:
     """Return MariaDB's clause for *wanted* (INSTANT, NOCOPY, INPLACE): never the default, which may copy and block.
 

@@ -25,7 +25,9 @@ from ansible_collections.seamless.rollout.plugins.module_utils._errors import Se
 from ansible_collections.seamless.rollout.plugins.module_utils._urls import shown
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _windows
 from ansible_collections.seamless.rollout.plugins.plugin_utils._asking import opened
+from ansible_collections.seamless.rollout.plugins.plugin_utils._plan_text import refusal
 
+PASS = "If it has to be now, set rollout_override to the reason: it is shown and recorded."
 KINDS = ("url", "file", "command")
 _URL_KEYS = ("status", "json", "contains", "headers", "validate_certs", "ca_path")
 _BODY_LIMIT = 1 << 20
@@ -86,18 +88,18 @@ def what_forbids(
     return ([] if verdict.open else [f"rollout_windows: {verdict.why}."]) + check(blockers)
 
 
-def gate(mode: str, windows: list[dict[str, t.Any]], blockers: list[dict[str, t.Any]], override: str) -> dict[str, t.Any]:
-    """Return what the facts of a rollout say of windows and blockers, with what forbids it now as ``closed``.
+def gate(mode: str, windows: list[dict[str, t.Any]], blockers: list[dict[str, t.Any]], override: str, *, dry: bool) -> dict[str, t.Any]:
+    """Return what the facts of a rollout say of windows and blockers, with what forbids it now as ``closed``. Raises SeamlessError then, unless *dry*.
 
     A rollback is the way out of trouble: neither a freeze nor the alarm that it answers to may stand in its way.
     """
     if mode in ("rollback", "recover"):
         return {"windows": [], "blockers": [], "override": "", "closed": [], "windows_now": ""}
     now = datetime.datetime.now(datetime.timezone.utc)
-    return {
-        "windows": windows, "blockers": blockers, "override": override, "closed": what_forbids(windows, blockers, now),
-        "windows_now": _windows.judge(windows, now).why,
-    }
+    closed = what_forbids(windows, blockers, now)
+    if closed and not override and not dry:
+        raise SeamlessError(refusal([*closed, PASS]))
+    return {"windows": windows, "blockers": blockers, "override": override, "closed": closed, "windows_now": _windows.judge(windows, now).why}
 
 
 def _ask(blocker: t.Mapping[str, t.Any]) -> str | None:

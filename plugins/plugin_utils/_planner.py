@@ -43,8 +43,6 @@ if t.TYPE_CHECKING:
 
 Facts = t.Dict[str, t.Any]
 
-_PASS = "If it has to be now, set rollout_override to the reason: it is shown and recorded."
-
 
 class Planner:
     """Makes the ``seamless_rollout`` facts in two steps: what is wanted, then what has to be done."""
@@ -102,9 +100,7 @@ class Planner:
             )
         if problems:
             raise SeamlessError("\n".join(problems))
-        gate = _blockers.gate(settings.mode, settings.windows, settings.blockers, settings.override)
-        if gate["closed"] and not settings.override and not self._dry:
-            raise SeamlessError(_plan_text.refusal([*gate["closed"], _PASS]))
+        gate = _blockers.gate(settings.mode, settings.windows, settings.blockers, settings.override, dry=self._dry)
         rollout_id, dead = identify(settings, state_dir)
         resolved: dict[str, t.Any] = {}
         if settings.source is not None and settings.mode in ("release", "preview") and source.fetched_by_host(settings.source):
@@ -259,7 +255,7 @@ class Planner:
         self.text = _plan_text.plan_text(facts, plan, settings, dry=self._dry)
         self.public = _plan_text.plan_public(facts, plan)
         if facts["closed"] and not facts["override"]:
-            self.closed = _plan_text.refusal([*facts["closed"], _PASS])
+            self.closed = _plan_text.refusal([*facts["closed"], _blockers.PASS])
         if not self._dry:
             ledger = Ledger(facts["state_dir"])
             ledger.save_plan(facts["id"], {**{key: facts[key] for key in _plan_text.KEPT}, **{key: self.public[key] for key in _plan_text.KEPT_PUBLIC}})

@@ -17,14 +17,13 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
+from ansible_collections.seamless.rollout.plugins.plugin_utils import _blockers, _traits
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _pools as pools
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _preflight as preflight
-from ansible_collections.seamless.rollout.plugins.plugin_utils import _traits
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import at_least_one, budget
 from ansible_collections.seamless.rollout.plugins.plugin_utils._history import read_history
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import Ledger
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import DEFAULT_BATCH, HostView, Plan, _Sizes, estimate, make_plan
-from ansible_collections.seamless.rollout.plugins.plugin_utils._planner import Planner
 from ansible_collections.seamless.rollout.plugins.plugin_utils._settings import Settings, read_settings
 from ansible_collections.seamless.rollout.plugins.plugin_utils._templates import fingerprint, is_static
 from hypothesis import given
@@ -328,7 +327,8 @@ def test_a_freeze_holds_up_everything_but_a_rollback() -> None:
     freeze = [{"kind": "deny", "name": "the freeze"}]
 
     def gate(mode: str, *, dry: bool, **changes: t.Any) -> dict[str, t.Any]:
-        return Planner(t.cast("t.Any", None), check_mode=dry, show_only=False)._gate(dataclasses.replace(settings(windows=freeze, **changes), mode=mode))
+        given = settings(windows=freeze, **changes)
+        return _blockers.gate(mode, given.windows, given.blockers, given.override, dry=dry)
 
     with pytest.raises(SeamlessError, match="nothing was touched:\n- rollout_windows: closed by the freeze"):
         gate("promote", dry=False)

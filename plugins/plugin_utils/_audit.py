@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import Pools, balancer_key, find_member
+from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import Pools, balancer_key, servers_of
 
 READY, FIX, OPEN = "ready", "fix", "not checked"
 GUIDE = "https://github.com/seamless-rollout/seamless.rollout/blob/main/docs/docsite/rst/designing.rst"
@@ -75,7 +75,7 @@ class Site:
         call = next((call for call in self.calls.get(host, []) if balancer_key(call) == balancer_key(entry)), None)
         if call is None:
             return []
-        return find_member(info, str(call["member"]), None if call.get("named") else self.addresses.get(host))
+        return servers_of(info, call, self.addresses.get(host))
 
 
 class Looking:

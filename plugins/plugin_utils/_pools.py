@@ -112,6 +112,14 @@ def find_member(info: t.Mapping[str, t.Any], member: str, address: str | None) -
     return [pools.pairs[number] for number in sorted(numbers)]
 
 
+def servers_of(
+    info: t.Mapping[str, t.Any], call: t.Mapping[str, t.Any], address: str | None
+) -> list[tuple[dict[str, t.Any], dict[str, t.Any]]]:
+    """Return (pool, member) for every server that *call* means of a host with *address*. One that the user named is looked for by that name alone: an
+    address must not hide a typing mistake."""
+    return find_member(info, str(call["member"]), None if call.get("named") else address)
+
+
 def several_servers(found: t.Sequence[tuple[t.Mapping[str, t.Any], t.Mapping[str, t.Any]]], member: str) -> list[str]:
     """Return the names of the servers where an address alone does not say which one is meant."""
     entries = [entry for dummy, entry in found]

@@ -16,7 +16,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._balancer import 
 from ansible_collections.seamless.rollout.plugins.module_utils._release.store import USABLE_STATES
 from ansible_collections.seamless.rollout.plugins.plugin_utils._amounts import budget
 from ansible_collections.seamless.rollout.plugins.plugin_utils._plan import HostView
-from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import balancer_key, find_member, is_serving, several_servers
+from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import balancer_key, is_serving, servers_of, several_servers
 
 RESTORE = "playbook seamless.rollout.traffic_split with -e traffic_split_state=restored"
 # Modes that go on although a traffic split is in force: those that lead out of trouble, and the one that touches no balancer.
@@ -77,8 +77,7 @@ def judge_rotation(
         if info is None:
             kept.append({**call, "min_available": None})
             continue
-        # A server that the user named is looked for by that name alone: an address must not hide a typing mistake.
-        found = find_member(info, call["member"], None if call["named"] else address)
+        found = servers_of(info, call, address)
         if not found:
             names = sorted({entry["name"] for pool in info.get("pools", []) for entry in pool["members"]})
             backends = ", ".join(dict.fromkeys(pool["backend"] for pool in info.get("pools", []))) or "none"

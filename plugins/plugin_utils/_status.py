@@ -17,7 +17,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._urls import show
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _drift as drift
 from ansible_collections.seamless.rollout.plugins.plugin_utils import _orders as orders
 from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import ACTIVE_STATES, NUMBERS, Ledger
-from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import TELLING, Pools, balancer_key, find_member
+from ansible_collections.seamless.rollout.plugins.plugin_utils._pools import TELLING, Pools, balancer_key, servers_of
 from ansible_collections.seamless.rollout.plugins.plugin_utils._preflight import current_release
 from ansible_collections.seamless.rollout.plugins.plugin_utils._report import result_data, result_text, table
 
@@ -37,8 +37,7 @@ def fleet_status(
     ledger = Ledger.existing(state_dir)
     known = _known(ledger)
     places = _Places(balancers)
-    asked = {host: ((calls or {}).get(host) or [], addresses.get(host)) for host in hosts}
-    rows = {host: _row(host, survey, places.standing(*asked[host]), places.missing(*asked[host]), known) for host, survey in hosts.items()}
+    rows = {host: _row(host, survey, *places.standing((calls or {}).get(host) or [], addresses.get(host)), known) for host, survey in hosts.items()}
     status = {"hosts": rows, "balancer_problems": _problems(balancers), "last_rollout": _last(ledger), "schema": dict(schema) if schema else None}
     found = drift.find(status)
     return {"verdict": drift.verdict(found), "findings": found, **status}
@@ -123,26 +122,21 @@ class _Places:
             for pool in answer.get("pools") or []:
                 self._balancers.setdefault((_machine(answer), str(pool["backend"])), set()).add(str(pool.get("balancer")))
 
-    def standing(self, calls: t.Sequence[t.Mapping[str, t.Any]], address: str | None) -> dict[str, dict[str, t.Any]]:
-        """Return how the host with these *calls* stands in each pool."""
+    def standing(self, calls: t.Sequence[t.Mapping[str, t.Any]], address: str | None) -> tuple[dict[str, dict[str, t.Any]], list[str]]:
+        """Return how the host with these *calls* stands in each pool, and which balancers gave an answer in which it is no server."""
         found: dict[tuple[str, str], dict[str, t.Any]] = {}
+        missing = []
         for call in calls:
-            for pool, member in self._of(call, address) or []:
+            answer = self._answers.get(balancer_key(call))
+            servers = servers_of(answer, call, address) if answer is not None else []
+            if answer is not None and not servers:
+                missing.append(f"{call['member']} is no server on {call['delegate']}")
+            for pool, member in servers:
                 known = {key: member.get(key) for key in ("health", "admin", "sessions", "queued", "weight", "weight_before", "drained_by")}
                 standing = {**known, "ramping": bool(member.get("ramping")), "operator": bool(member.get("operator"))}
                 found[self._place(str(call["delegate"]), pool), str(member["name"])] = standing
-        servers = collections.Counter(place for place, dummy in found)
-        return {place if servers[place] == 1 else f"{place}/{name}": standing for (place, name), standing in found.items()}
-
-    def missing(self, calls: t.Sequence[t.Mapping[str, t.Any]], address: str | None) -> list[str]:
-        """Return which balancers gave an answer in which the host with these *calls* is no server."""
-        return [f"{call['member']} is no server on {call['delegate']}" for call in calls if self._of(call, address) == []]
-
-    def _of(self, call: t.Mapping[str, t.Any], address: str | None) -> list[tuple[dict[str, t.Any], dict[str, t.Any]]] | None:
-        """Return every pool and server of *call*, None where the balancer gave no answer."""
-        answer = self._answers.get(balancer_key(call))
-        # As in a rollout: a server that the user named is looked for by that name alone.
-        return None if answer is None else find_member(answer, str(call["member"]), None if call.get("named") else address)
+        several = collections.Counter(place for place, dummy in found)
+        return {place if several[place] == 1 else f"{place}/{name}": standing for (place, name), standing in found.items()}, missing
 
     def _place(self, machine: str, pool: t.Mapping[str, t.Any]) -> str:
         several = len(self._balancers[machine, str(pool["backend"])]) > 1

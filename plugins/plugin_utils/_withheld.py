@@ -12,6 +12,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._urls import shown
+from ansible_collections.seamless.rollout.plugins.plugin_utils._light import plain
 from ansible_collections.seamless.rollout.plugins.plugin_utils._verdict import read_analysis
 
 Facts = t.Dict[str, t.Any]
@@ -29,7 +30,7 @@ def public(entry: t.Any) -> t.Any:
 def withheld(facts: Facts) -> Facts:
     """Return the *facts* of a rollout as they may be kept; ``withheld`` lists which of them are not whole."""
     kept = {name: public(facts[name]) for name in VARIABLES}
-    return {**facts, **kept, "withheld": [name for name in VARIABLES if kept[name] != _plain(facts[name])]}
+    return {**facts, **kept, "withheld": [name for name in VARIABLES if kept[name] != plain(facts[name])]}
 
 
 def whole(facts: t.Mapping[str, t.Any], get: t.Callable[[str, str], t.Any]) -> Facts:
@@ -42,9 +43,3 @@ def whole(facts: t.Mapping[str, t.Any], get: t.Callable[[str, str], t.Any]) -> F
             value = dataclasses.asdict(analysis) if analysis else facts[name]
         found[name] = value
     return found
-
-
-def _plain(entry: t.Any) -> t.Any:
-    if isinstance(entry, dict):
-        return {key: _plain(value) for key, value in entry.items()}
-    return [_plain(one) for one in entry] if isinstance(entry, (list, tuple)) else entry

@@ -123,9 +123,7 @@ def perform(ground: Ground, case: Case) -> Row:
             violations += checks.judge_in_order(ground, case.scenario, code, [earlier, release])
         if code == 0 and not (isinstance(fault, SecondController) and fault.code == 0):
             violations += checks.judge_success(ground, fault, first, release, lost)
-        violations += checks.judge_members(ground, fault, lost)
-        violations += checks.judge_links(ground, sampler, "after the fault")
-        violations += checks.judge_history(ground, earlier)
+        violations += checks.judge_cut_short(ground, fault, sampler, lost, earlier, "after the fault")
         if injected:
             fault.heal()
         if isinstance(fault, Recovered):
@@ -137,9 +135,7 @@ def perform(ground: Ground, case: Case) -> Row:
         died_again = again.acted_at is not None
         if died_again:
             ends.append(_end(ground, again, release, True))
-            violations += checks.judge_members(ground, fault, lost)
-            violations += checks.judge_links(ground, sampler, "after the second death")
-            violations += checks.judge_history(ground, earlier)
+            violations += checks.judge_cut_short(ground, fault, sampler, lost, earlier, "after the second death")
             first_text += f"\n===== again =====\n{again.text}"
             again = Run(ground, settings)
             last = again.wait()

@@ -165,6 +165,13 @@ def judge_history(ground: Ground, earlier: str) -> list[str]:
     ]
 
 
+def judge_cut_short(
+    ground: Ground, fault: Fault, sampler: Sampler, lost: t.Container[str], earlier: str, when: str
+) -> list[str]:
+    """Whatever ended a run, and wherever: every drain is explained, every link is whole, and the way back is there."""
+    return [*judge_members(ground, fault, lost), *judge_links(ground, sampler, when), *judge_history(ground, earlier)]
+
+
 def judge_locks(ground: Ground, fault: Fault, lost: t.Container[str], when: str) -> list[str]:
     """P8. A run that came to its end has given its locks back."""
     spared = fault.victim if isinstance(fault, FullDisk) else ""

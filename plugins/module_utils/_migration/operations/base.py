@@ -174,10 +174,11 @@ class Work:
         *moved* says which new column has the key of an old one. Raises SeamlessError when nothing else tells the rows apart.
         """
         old = [name for name in assignments if name not in moved]
-        key = next(iter(sorted((key for key in table.keys if not set(key) & set(old)), key=lambda key: bool(set(key) & set(moved)))), None)
+        usable = [key for key in table.keys if not set(key) & set(old)]
+        key = min(usable, key=lambda key: bool(set(key) & set(moved)), default=None)
         if key is None:
             raise self.refuse(
-                f"the rows of {table.name} are told apart by {', '.join(table.key or ())} alone, so what is written in the quarantine could not be brought "
+                f"the rows of {table.name} are told apart by {', '.join(self.key(table))} alone, so what is written in the quarantine could not be brought "
                 "back: add a primary key first."
             )
         return dataclasses.replace(self.fill(table, assignments, condition), key=tuple(moved.get(name, name) for name in key))
@@ -209,7 +210,8 @@ class Work:
         return "".join(parts)
 
     def plan(self, table: Table, **phases: t.Any) -> Plan:
-        return Plan(operation=self.kind, **{"tables": (table.name,), **phases})
+        notes = (*phases.pop("notes", ()), *uncounted(phases.get("canary")))
+        return Plan(operation=self.kind, notes=notes, **{"tables": (table.name,), **phases})
 
     # What differs between the types
 

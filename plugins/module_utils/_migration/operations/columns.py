@@ -12,7 +12,7 @@ from ansible_collections.seamless.rollout.plugins.module_utils._migration.model 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import mariadb, sync_mariadb
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import postgresql as pg
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations import sync_postgresql as sync_pg
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, uncounted
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.company import company
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import counted
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.together import computed
@@ -162,7 +162,6 @@ def _drop_postgresql(work: Work, table: Table, column: Column, names: list[str],
     name, target, q, away = table.name, f"ALTER TABLE {work.sql(table.name)}", work.q(column.name), work.q(work.quarantined(column.name))
     members = company(work, table, [column.name], {}, plain=False, gone=True)
     objects, later, carried = sync_pg.Objects(work, table), sync_pg.Objects(work, table, "_q", canary=False), pg.Carried(work, table, members)
-    canary = work.seeing(objects.canary, [column])
     text = work.using(down, names, "NEW.") if down is not None else ""
     given = f"NEW.{q} IS NOT NULL AND ({work.given(column) or 'FALSE'})"
     changed = work.changed(column)
@@ -201,8 +200,8 @@ def _drop_postgresql(work: Work, table: Table, column: Column, names: list[str],
         restore=(pg.locked("old column back", come_back, name),),
         reverse_backfill=(work.returned(table, {column.name: work.using(down, names)}, f"{q} IS NULL", {}),) if loose and down is not None else (),
         restore_validate=(*back, *carried.restore_validate()),
-        canary=canary,
-        notes=(*members.notes, *uncounted(canary)),
+        canary=work.seeing(objects.canary, [column]),
+        notes=members.notes,
     )
 
 
@@ -210,7 +209,6 @@ def _drop_mariadb(work: Work, table: Table, column: Column, names: list[str], do
     name, q = table.name, work.q(column.name)
     members = company(work, table, [column.name], {}, plain=False, gone=True)
     objects, carried = sync_mariadb.Objects(work, table), mariadb.Carried(work, table, members)
-    canary = work.seeing(objects.canary, [column])
     filled = f"SET NEW.{q} = {work.using(down, names, 'NEW.')};" if down is not None else ""
     written, changed = work.given(column) or "FALSE", work.changed(column)
     count = objects.count()
@@ -239,6 +237,6 @@ def _drop_mariadb(work: Work, table: Table, column: Column, names: list[str], do
         abort=(*dropped, *objects.drop_canary(), *(unsparing if early else ())),
         restore=(sync_mariadb.back(work, table, [column], {column.name: spare}), *made, *carried.renames_back()),
         restore_validate=(*(() if early else unsparing), *carried.restore_validate()),
-        canary=canary,
-        notes=(*members.notes, *objects.notes, *uncounted(canary)),
+        canary=work.seeing(objects.canary, [column]),
+        notes=(*members.notes, *objects.notes),
     )

@@ -16,7 +16,7 @@ import zlib
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import expressions
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Canary, Check, Column, Name, Plan, Step, Table
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work, uncounted
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import Work
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.datatypes import integer_range
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.mariadb import (
     Carried,
@@ -181,7 +181,6 @@ def plan(sync: Sync) -> Plan:
     work, table, company = sync.work, sync.table, sync.company
     name = table.name
     objects, carried = Objects(work, table), Carried(work, table, company)
-    canary = work.seeing(objects.canary, sync.old)
     made = triggers(sync, objects)
     dropped = objects.drop("INSERT", "UPDATE")
     defaults: dict[str, str] = sync.defaults()
@@ -228,8 +227,8 @@ def plan(sync: Sync) -> Plan:
         restore=(back(work, table, sync.old, spare), *made, *carried.renames_back(), *hidden),
         reverse_backfill=(work.returned(table, sync.downs(), sync.drifted(), company.moved),),
         restore_validate=(*(() if work.server.mysql else unspared), *carried.restore_validate()),
-        canary=canary,
-        notes=(*company.notes, *objects.notes, *uncounted(canary), HIDDEN.format(columns=", ".join(sync.new_names))),
+        canary=work.seeing(objects.canary, sync.old),
+        notes=(*company.notes, *objects.notes, HIDDEN.format(columns=", ".join(sync.new_names))),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import expressions
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.model import Canary, Check, Column, Name, Plan, Step, Table
-from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import MARKED, Work, uncounted
+from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.base import MARKED, Work
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.postgresql import Carried, locked, not_null, not_valid
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.sync import Sync, counted
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.operations.values import default_of
@@ -203,7 +203,6 @@ def plan(sync: Sync) -> Plan:
     work, table, company = sync.work, sync.table, sync.company
     name, target = table.name, work.sql(table.name)
     objects, carried = Objects(work, table), Carried(work, table, company)
-    canary = work.seeing(objects.canary, sync.old)
     required = [column.name for column in sync.finals if not column.nullable]
     tries = [] if sync.plain else [tried(work, table, [*sync.ups().values(), *sync.downs().values()])]
     trigger = objects.create(body(sync, objects), own_path=not sync.plain)
@@ -263,6 +262,6 @@ def plan(sync: Sync) -> Plan:
         restore=(locked("old columns back", [*come_back, *trigger], name),),
         reverse_backfill=(work.returned(table, sync.downs(), sync.drifted(), company.moved),),
         restore_validate=(*back, *carried.restore_validate()),
-        canary=canary,
-        notes=(*company.notes, *uncounted(canary), PREPARED.format(table=name)),
+        canary=work.seeing(objects.canary, sync.old),
+        notes=(*company.notes, PREPARED.format(table=name)),
     )

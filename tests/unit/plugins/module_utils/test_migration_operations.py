@@ -263,6 +263,10 @@ def test_a_restore_tells_rows_apart_by_what_they_have_a_value_in(server: Server)
     assert plan(server, "split_column", both, **split).reverse_backfill[0].key == ("id",)
     with pytest.raises(SeamlessError, match="the rows of app.users are told apart by name alone, .* add a primary key first"):
         plan(server, "split_column", alone, **split)
+    if server == PG:
+        needed = users(server, indexes=(), columns=(Column("id", "int", False), Column("name", "text", False)))
+        with pytest.raises(SeamlessError, match="has no primary key and no unique key"):
+            plan(server, "drop_column", needed, column="name", down="'x'")
 
 
 def test_columns_that_the_server_sets_by_itself_are_pinned_in_the_backfill() -> None:

@@ -85,6 +85,6 @@ def test_the_status_tells_a_weight_that_is_not_the_member_s_own() -> None:
     member: dict[str, t.Any] = {"name": "web1", "address": "", "health": "up", "admin": "ready", "drained_by": "shop", "ramping": True, "weight": 10}
     answers = [{"item": {"delegate": "lb1"}, "pools": [{"backend": "shop", "members": [{**member, "weight_before": 100}]}]}]
     calls = [{"delegate": "lb1", "member": "web1"}]
-    assert _status._standing_text(_status._Places(answers).standing(calls, None)["lb1/shop"]) == "up, ready, weight 10 instead of 100"
+    assert _status._standing_text(_status._Places(answers).standing(calls, None)[0]["lb1/shop"]) == "up, ready, weight 10 instead of 100"
     answers[0]["pools"][0]["members"] = [{**member, "ramping": False, "admin": "drain", "weight": 100, "weight_before": None}]  # type: ignore[index]
-    assert _status._standing_text(_status._Places(answers).standing(calls, None)["lb1/shop"]) == "up, drain by shop"
+    assert _status._standing_text(_status._Places(answers).standing(calls, None)[0]["lb1/shop"]) == "up, drain by shop"

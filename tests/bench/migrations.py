@@ -32,8 +32,8 @@ from database.obstacles import Met, meet
 from database.protocol import Engine, prepare, set_up
 from database.servers import ENGINES, HOST, POSTGRESQL, Place, Servers
 
-ROUNDS = 9
-WRITES = 30_000  # of a round, by sessions inside of the server's host
+ROUNDS = 25  # short ones: what else the machine has to do comes and goes within seconds
+WRITES = 10_000  # of a round, by sessions inside of the server's host
 WRITERS = 2
 ROWS = 1_000_000
 QUIET = 6.0

@@ -6,13 +6,10 @@
 
 from __future__ import annotations
 
-import glob
 import json
-import os
 import shutil
 import socket
 import struct
-import subprocess
 import tempfile
 import threading
 import time
@@ -22,10 +19,9 @@ import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import advisory, gate_operation, migrate
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.connection import opened
+from own_postgresql import Server, needed, started
 
-psycopg = pytest.importorskip("psycopg")
-BIN = next(iter(sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)), "")
-pytestmark = pytest.mark.skipif(not BIN, reason="no PostgreSQL server on this machine")
+pytestmark = needed
 
 NAME = "2026_11_22_01_user_name"
 SPEC = {
@@ -36,41 +32,10 @@ SPEC = {
 }
 
 
-class Server(t.NamedTuple):
-    directory: str
-
-    def connect(self, name: str, database: str = "shop", user: str = "postgres") -> t.Any:
-        return psycopg.connect(host=self.directory, dbname=database, user=user, autocommit=True, application_name=name)
-
-    def params(self, **more: t.Any) -> dict[str, t.Any]:
-        return {"login_unix_socket": self.directory, "login_user": "postgres", "login_db": "shop", **more}
-
-
 @pytest.fixture(scope="module")
 def server() -> t.Iterator[Server]:
-    """Start a server on a socket in a directory of its own, as a user that may: PostgreSQL refuses to run as root."""
-    directory = tempfile.mkdtemp(prefix="seamless-gate-", dir="/tmp")
-    data = os.path.join(directory, "data")
-    user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
-    if user:
-        shutil.chown(directory, "nobody", "nogroup")
-    initdb = [*user, f"{BIN}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
-    subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=directory)
-    options = ["-c", "fsync=off", "-c", "listen_addresses=", "-c", f"unix_socket_directories={directory}", "-c", "max_connections=40"]
-    process = subprocess.Popen([*user, f"{BIN}/postgres", "-D", data, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=directory)
-    try:
-        made = Server(directory)
-        for dummy in range(200):
-            try:
-                made.connect("test", "postgres").close()
-                break
-            except psycopg.Error:
-                time.sleep(0.1)
+    with started() as made:
         yield made
-    finally:
-        process.terminate()
-        process.wait(30)
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

@@ -31,11 +31,17 @@ class Server(t.NamedTuple):
     def params(self, **more: t.Any) -> dict[str, t.Any]:
         return {"login_unix_socket": self.directory, "login_user": "postgres", "login_db": "shop", **more}
 
+    def renew(self) -> None:
+        """Make the database shop, empty."""
+        with self.connect("test", "postgres") as admin:
+            admin.execute("DROP DATABASE IF EXISTS shop WITH (FORCE)")
+            admin.execute("CREATE DATABASE shop")
+
 
 @contextlib.contextmanager
 def started() -> t.Iterator[Server]:
     """Start a server on a socket in a directory of its own, as a user that may: PostgreSQL refuses to run as root."""
-    directory = tempfile.mkdtemp(prefix="seamless-gate-", dir="/tmp")
+    directory = tempfile.mkdtemp(prefix="seamless-unit-", dir="/tmp")
     data = os.path.join(directory, "data")
     user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
     if user:

@@ -41,9 +41,7 @@ def server() -> t.Iterator[Server]:
 @pytest.fixture
 def db(server: Server, perform: t.Any) -> t.Iterator[Server]:
     """An application's database with a migration that is ready to be contracted."""
-    with server.connect("test", "postgres") as admin:
-        admin.execute("DROP DATABASE IF EXISTS shop WITH (FORCE)")
-        admin.execute("CREATE DATABASE shop")
+    server.renew()
     with server.connect("test") as session:
         session.execute("CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL)")
         session.execute("INSERT INTO users SELECT n, 'name ' || n FROM generate_series(1, 50) n")

@@ -40,15 +40,23 @@ QUIET = 6.0
 
 
 class Writes(t.NamedTuple):
-    """Single-row writes a second without triggers and with, in several rounds."""
+    """Single-row writes a second without triggers and with, and for some with one that does nothing, in several rounds."""
 
     plain: list[float]
     synced: list[float]
+    idle: list[float]
 
     @property
     def ratio(self) -> float:
-        """The median of the rounds' ratios: both sides of one have the same moment of the machine."""
-        return round(statistics.median(synced / plain for plain, synced in zip(self.plain, self.synced)), 3)
+        """The median of the rounds' ratios: all sides of one have the same moment of the machine."""
+        return self._to_plain(self.synced)
+
+    @property
+    def idle_ratio(self) -> float | None:
+        return self._to_plain(self.idle) if self.idle else None
+
+    def _to_plain(self, some: list[float]) -> float:
+        return round(statistics.median(writes / plain for plain, writes in zip(self.plain, some)), 3)
 
 
 class Filled(t.NamedTuple):
@@ -80,7 +88,12 @@ def plain_case(engine: str, **changes: t.Any) -> Case:
 def triggers(servers: Servers, engine: str, kind: str, *, canary: bool = True) -> Writes:
     """Measure single-row writes of old code: *kind* is update (of the column), other (of another one) or insert. The rounds of both are interleaved."""
     case = plain_case(engine)
-    places = {name: prepare(servers, case, f"writes_{name}") for name in ("plain", "synced")}
+    names = ("plain", "synced", "idle") if engine == POSTGRESQL and kind == "update" and canary else ("plain", "synced")
+    places = {name: prepare(servers, case, f"writes_{name}") for name in names}
+    if "idle" in places:
+        with places["idle"].connect("root") as session:
+            session.run("CREATE FUNCTION idle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")
+            session.run("CREATE TRIGGER idle BEFORE INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION idle()")
     work = Engine(places["synced"], case)
     work.job["spec"] = {**case.spec, "canary": canary}
     work.end(work.begin("backfilled"), "backfilled")
@@ -92,7 +105,16 @@ def triggers(servers: Servers, engine: str, kind: str, *, canary: bool = True) -
     finally:
         for place in places.values():
             servers.drop(place)
-    return Writes(seen["plain"], seen["synced"])
+    return Writes(seen["plain"], seen["synced"], seen.get("idle", []))
+
+
+@contextlib.contextmanager
+def durable(servers: Servers) -> t.Iterator[None]:
+    """Have PostgreSQL wait for the disk at each commit, as it does by default: the tests' server doesn't, so that what triggers cost shows most."""
+    with servers.root(POSTGRESQL) as session:
+        session.script("ALTER SYSTEM SET fsync = on", "ALTER SYSTEM SET synchronous_commit = on", "SELECT pg_reload_conf()")
+        yield
+        session.script("ALTER SYSTEM RESET fsync", "ALTER SYSTEM RESET synchronous_commit", "SELECT pg_reload_conf()")
 
 
 def _statements(kind: str, seed: int) -> list[str]:
@@ -209,6 +231,9 @@ def measure(engine: str, parts: t.Sequence[str] = ("triggers", "backfill", "stal
             for kind in ("update", "other", "insert"):
                 found[f"{kind} with canary"] = triggers(servers, engine, kind)
                 found[kind] = triggers(servers, engine, kind, canary=False)
+            if engine == POSTGRESQL:
+                with durable(servers):
+                    found["update with canary, durable"] = triggers(servers, engine, "update")
         if "backfill" in parts:
             found["backfill"] = backfill(servers, engine, rows)
         if "stalls" in parts:
@@ -224,7 +249,7 @@ def main() -> None:
     options = parser.parse_args()
     for engine in options.engine or ENGINES:
         for name, value in measure(engine, options.part or ("triggers", "backfill", "stalls"), options.rows).items():
-            ratios = {key: getattr(value, key) for key in ("ratio", "p99_ratio", "time_ratio") if hasattr(value, key)}
+            ratios = {key: getattr(value, key) for key in ("ratio", "idle_ratio", "p99_ratio", "time_ratio") if hasattr(value, key)}
             print(engine, name, value, ratios or "", flush=True)
 
 

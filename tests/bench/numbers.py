@@ -239,7 +239,7 @@ def migration_writes() -> list[Row]:
     rows = []
     for engine, least in (("postgresql", 0.85), ("mariadb", 0.75)):
         found = migrations.measure(engine, ["triggers"])
-        value = ", ".join(f"{kind} {writes.ratio}" for kind, writes in found.items())
+        value = ", ".join(f"{kind} {writes.ratio}" + (f" (idle trigger {writes.idle_ratio})" if writes.idle else "") for kind, writes in found.items())
         rows.append(Row(f"migration_writes_{engine}", value, f">= {least} (update with canary)", found["update with canary"].ratio >= least))
     return rows
 

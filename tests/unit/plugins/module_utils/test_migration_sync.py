@@ -11,7 +11,7 @@ import itertools
 import typing as t
 
 import pytest
-from ansible_collections.seamless.rollout.plugins.module_utils._migration import migrate
+from ansible_collections.seamless.rollout.plugins.module_utils._migration import gate_operation, migrate
 from own_postgresql import Server, needed, started
 
 pytestmark = needed
@@ -39,23 +39,34 @@ def by_the_rules(before: Row, after: Row, *, marked: bool, quick: bool) -> tuple
         if not marked:
             return (new, new), 0
         return (old, old if old != old_was else new), 0
-    if old != old_was:
-        in_step = quick and new is not None and old == new
-        # Without a value in the new column it may be a backfill's; and a rename knows a reverse backfill by what it writes.
-        if not in_step and (not marked or (quick and new is not None)):
-            return (old, old), 1
+    # A marked write of the old columns alone is the reverse backfill's, and there is none before a restore: the quick way doesn't ask.
+    if old != old_was and (not marked or (quick and None not in (old_was, old, new))):
+        return (old, old), 1
     return (old, old if new is None else new), 0
 
 
+def run(operation: t.Any, server: Server, **params: t.Any) -> dict[str, t.Any]:
+    defaults = {name: option.get("default") for name, option in operation.ARGUMENT_SPEC.items()}
+    result: dict[str, t.Any] = operation.run({**defaults, **server.params(**params)}, False)
+    return result
+
+
 @contextlib.contextmanager
-def expanded(server: Server, type_: str) -> t.Iterator[t.Any]:
-    """Return a session in a database where the operation of *type_* has put its trigger on the table things."""
+def synced(server: Server, type_: str, state: str) -> t.Iterator[t.Any]:
+    """Return a session in a database where the operation of *type_* is in *state*, with its triggers on the table things."""
     server.renew()
     with server.connect("test") as session:
         session.execute(f"CREATE TABLE things (id int PRIMARY KEY, other int NOT NULL DEFAULT 0, old {type_})")
-        options = {name: option.get("default") for name, option in migrate.ARGUMENT_SPEC.items()}
-        spec = {"app": "shop", "release": "2", "operations": [OPERATIONS[type_]]}
-        migrate.run({**options, **server.params(name="m", spec=spec, state="expanded")}, False)
+        spec = {"app": "shop", "release": "2", "operations": [OPERATIONS[type_]], "contract": {"quiet_period": 0.0}}
+        if state == "expanded":
+            run(migrate, server, name="m", spec=spec, state=state)
+        else:
+            run(migrate, server, name="m", spec=spec, state="backfilled", verify_window=0.01)
+            host = {"host": "web1", "answered": True, "kind": "link", "release": "2", "state": "good", "releases": ["2"], "carriers": ["2"], "services": []}
+            hosts = [{**host, "processes": {}, "switched_ago": 5000.0, "lock": None}]
+            gate = run(gate_operation, server, app="shop", name="m", hosts=hosts, wait=3.0)
+            run(migrate, server, app="shop", name="m", state="quarantined", gate=gate["gate"])
+            run(migrate, server, app="shop", name="m", state=state, verify_window=0.01)
         yield session
 
 
@@ -81,20 +92,26 @@ def follow(session: t.Any, new: str, before: Row, after: Row, *, marked: bool) -
 
 @pytest.mark.parametrize("type_", OPERATIONS)
 @pytest.mark.parametrize("marked", [False, True])
-def test_every_update_is_followed_and_counted_by_the_rules(server: Server, type_: str, marked: bool) -> None:
-    ((kind, operation),) = OPERATIONS[type_].items()
-    quick = kind == "rename_column" and type_ != "json"
-    with expanded(server, type_) as session:
+@pytest.mark.parametrize("state", ["expanded", "restored"])
+def test_every_update_is_followed_and_counted_by_the_rules(server: Server, type_: str, marked: bool, state: str) -> None:
+    ((dummy, operation),) = OPERATIONS[type_].items()
+    with synced(server, type_, state) as session:
         rows = list(itertools.product([None, "1", "2"], repeat=2))
         for before, after in itertools.product(rows, repeat=2):
             # up and down make no other text of these values.
-            wanted = by_the_rules(before, after, marked=marked, quick=quick)
+            wanted = by_the_rules(before, after, marked=marked, quick=state == "expanded" and type_ != "json")
             assert (before, after, *follow(session, operation["to"], before, after, marked=marked)) == (before, after, *wanted)
 
 
-@pytest.mark.parametrize("new", ["1", None])
-def test_only_an_insert_of_old_code_is_counted(server: Server, new: str | None) -> None:
-    with expanded(server, "text") as session:
-        session.execute("INSERT INTO things (id, old, new) VALUES (1, %s, %s)", ("1" if new is None else None, new))
-        assert session.execute("SELECT old, new FROM things").fetchone() == ("1", "1")
-        assert counted(session) == (1 if new is None else 0)
+@pytest.mark.parametrize("type_", OPERATIONS)
+@pytest.mark.parametrize("state", ["expanded", "restored"])
+def test_every_insert_is_followed_and_only_those_of_old_code_are_counted(server: Server, type_: str, state: str) -> None:
+    ((dummy, operation),) = OPERATIONS[type_].items()
+    new = operation["to"]
+    with synced(server, type_, state) as session:
+        for number, (old, given) in enumerate(itertools.product([None, "1", "2"], repeat=2)):
+            count = counted(session)
+            session.execute(f"INSERT INTO things (id, old, {new}) VALUES (%s, %s, %s)", (number, old, given))
+            row = session.execute(f"SELECT old::text, {new}::text FROM things WHERE id = %s", (number,)).fetchone()
+            value, of_old_code = (old, old is not None) if given is None else (given, False)
+            assert (old, given, row, counted(session) - count) == (old, given, (value, value), int(of_old_code))

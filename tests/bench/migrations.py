@@ -85,7 +85,7 @@ def plain_case(engine: str, **changes: t.Any) -> Case:
     return dataclasses.replace(case, setup=tuple(statement for statement in case.setup if "INDEX" not in statement), untouched="", **changes)
 
 
-def triggers(servers: Servers, engine: str, kind: str, *, canary: bool = True) -> Writes:
+def triggers(servers: Servers, engine: str, kind: str, *, canary: bool = True, rounds: int = ROUNDS) -> Writes:
     """Measure single-row writes of old code: *kind* is update (of the column), other (of another one) or insert. The rounds of both are interleaved."""
     case = plain_case(engine)
     names = ("plain", "synced", "idle") if engine == POSTGRESQL and kind == "update" and canary else ("plain", "synced")
@@ -99,7 +99,7 @@ def triggers(servers: Servers, engine: str, kind: str, *, canary: bool = True) -
     work.end(work.begin("backfilled"), "backfilled")
     seen: dict[str, list[float]] = {name: [] for name in places}
     try:
-        for number in range(ROUNDS):
+        for number in range(rounds):
             for name in sorted(places, reverse=bool(number % 2)):
                 seen[name].append(round(_round(servers, places[name], kind, number)))
     finally:
@@ -233,7 +233,7 @@ def measure(engine: str, parts: t.Sequence[str] = ("triggers", "backfill", "stal
                 found[kind] = triggers(servers, engine, kind, canary=False)
             if engine == POSTGRESQL:
                 with durable(servers):
-                    found["update with canary, durable"] = triggers(servers, engine, "update")
+                    found["update with canary, durable"] = triggers(servers, engine, "update", rounds=ROUNDS // 2)
         if "backfill" in parts:
             found["backfill"] = backfill(servers, engine, rows)
         if "stalls" in parts:

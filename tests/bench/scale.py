@@ -12,7 +12,8 @@ import json
 import os
 import pty
 import re
-import shutil
+import select
+import signal
 import sqlite3
 import statistics
 import struct
@@ -26,8 +27,8 @@ import typing as t
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HOSTS, FORKS = 1000, 20
 # What does nothing takes as long on the next host: so many say enough.
-SOME = 200
-PAIRS = 2
+SOME, SEEN = 200, 50
+PAIRS = 3
 # The tasks that decide; what reads the hosts is work on the hosts.
 PLAN_TASKS = ("Check the variables and name the rollout", "Compute the plan")
 
@@ -45,7 +46,7 @@ class Scale(t.NamedTuple):
 
 
 class Cost(t.NamedTuple):
-    """Seconds of the same run with the default callback and with ours, in pairs, one right after the other."""
+    """Seconds until :data:`SEEN` hosts of a thousand are done, with the default callback and with ours, in pairs, one right after the other."""
 
     default: list[float]
     progress: list[float]
@@ -109,35 +110,50 @@ def _fleet(directory: str) -> dict[str, t.Any]:
 def measure_progress(pairs: int = PAIRS) -> Cost:
     """Roll a thousand hosts with either callback, alternately, in a pseudo-terminal: what the view costs shows only where it is drawn."""
     cost = Cost([], [])
-    with tempfile.TemporaryDirectory() as directory:
-        extra = _fleet(directory)
-        for number in range(pairs):
-            callbacks = [("ansible.builtin.default", cost.default), ("seamless.rollout.progress", cost.progress)]
-            for callback, seconds in callbacks if number % 2 == 0 else reversed(callbacks):
-                shutil.rmtree(os.path.join(directory, "state"), ignore_errors=True)
-                seconds.append(_in_terminal(directory, callback, extra))
-                print(f"{callback} {seconds[-1]:.1f} s", file=sys.stderr, flush=True)
+    for number in range(pairs):
+        callbacks = [("ansible.builtin.default", cost.default), ("seamless.rollout.progress", cost.progress)]
+        for callback, seconds in callbacks if number % 2 == 0 else reversed(callbacks):
+            with tempfile.TemporaryDirectory() as directory:
+                seconds.append(_in_terminal(directory, callback, _fleet(directory)))
+            print(f"{callback} {seconds[-1]:.1f} s", file=sys.stderr, flush=True)
     return cost
 
 
 def _in_terminal(directory: str, callback: str, extra: t.Mapping[str, t.Any]) -> float:
-    """Return the wall time of a rollout whose output nobody reads but a terminal."""
+    """Return the wall time from the start of a rollout, whose output nobody reads but a terminal, to the end of its host number :data:`SEEN`."""
     environment = {**_environment(directory), "ANSIBLE_STDOUT_CALLBACK": callback, "ANSIBLE_NOCOLOR": "0", "TERM": "xterm-256color"}
     for name in ("NO_COLOR", "ANSIBLE_CALLBACKS_ENABLED"):
         environment.pop(name, None)
     mine, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    begun = time.monotonic()
+    begun = time.time()
     process = subprocess.Popen(_command(directory, "seamless.rollout.rollout", "-e", json.dumps(extra)), env=environment, cwd=directory, stdin=its,
                                stdout=its, stderr=its, start_new_session=True)
     os.close(its)
-    tail = b""
-    with contextlib.suppress(OSError), open(mine, "rb", buffering=0) as terminal:
-        while data := terminal.read(65536):
-            tail = (tail + data)[-4000:]
-    if process.wait() != 0:
-        raise SystemExit(tail.decode(errors="replace"))
-    return time.monotonic() - begun
+    tail, looked, done = b"", begun, None
+    try:
+        with open(mine, "rb", buffering=0) as terminal:
+            while done is None:
+                if select.select([terminal], [], [], 1)[0]:
+                    tail = (tail + terminal.read(65536))[-4000:]
+                if time.time() - looked >= 1:
+                    looked, done = time.time(), _done(directory)
+    except OSError as exc:
+        raise SystemExit(f"{exc}\n{tail.decode(errors='replace')}") from exc
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return done - begun
+
+
+def _done(directory: str) -> float | None:
+    """Return when host number :data:`SEEN` was done, in seconds since 1970; None as long as it isn't."""
+    path = os.path.join(directory, "state", "scale", "ledger.sqlite3")
+    if not os.path.exists(path):
+        return None
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
+        found = connection.execute("SELECT at FROM events WHERE event = 'done' ORDER BY number LIMIT 1 OFFSET ?", (SEEN - 1,)).fetchone()
+    return float(found[0]) if found else None
 
 
 def measure() -> Scale:

@@ -141,9 +141,18 @@ def _in_terminal(directory: str, callback: str, extra: t.Mapping[str, t.Any]) ->
     except OSError as exc:
         raise SystemExit(f"{exc}\n{tail.decode(errors='replace')}") from exc
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _kill(process)
     return done - begun
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a run of ansible-playbook, and each of its workers, which are in sessions of their own."""
+    with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
+        workers = [int(pid) for pid in file.read().split()]
+    for pid in (process.pid, *workers):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+    process.wait()
 
 
 def _done(directory: str) -> float | None:

@@ -14,7 +14,6 @@ import pty
 import re
 import select
 import signal
-import sqlite3
 import statistics
 import struct
 import subprocess
@@ -23,6 +22,8 @@ import tempfile
 import termios
 import time
 import typing as t
+
+from ansible_collections.seamless.rollout.plugins.plugin_utils._ledger import default_state_dir, ledger_path, read_only
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HOSTS, FORKS = 1000, 20
@@ -80,9 +81,13 @@ def _play(directory: str, playbook: str, *options: str) -> str:
     return done.stdout
 
 
+def _ledger(directory: str) -> str:
+    return ledger_path(default_state_dir("scale", os.path.join(directory, "state")))
+
+
 def _window_seconds(directory: str) -> float:
     """Return the time from the first host's start to the last one's end, from the ledger."""
-    with sqlite3.connect(os.path.join(directory, "state", "scale", "ledger.sqlite3")) as connection:
+    with read_only(_ledger(directory), timeout=30) as connection:
         first, last = connection.execute("SELECT min(at), max(at) FROM events WHERE event IN ('in_flight', 'done')").fetchone()
     return float(last - first)
 
@@ -157,10 +162,10 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def _done(directory: str) -> float | None:
     """Return when host number :data:`SEEN` was done, in seconds since 1970; None as long as it isn't."""
-    path = os.path.join(directory, "state", "scale", "ledger.sqlite3")
+    path = _ledger(directory)
     if not os.path.exists(path):
         return None
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
+    with read_only(path, timeout=30) as connection:
         found = connection.execute("SELECT at FROM events WHERE event = 'done' ORDER BY number LIMIT 1 OFFSET ?", (SEEN - 1,)).fetchone()
     return float(found[0]) if found else None
 

@@ -63,3 +63,20 @@ def started() -> t.Iterator[Server]:
         process.terminate()
         process.wait(30)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def run(operation: t.Any, server: Server, check_mode: bool = False, **params: t.Any) -> dict[str, t.Any]:
+    """Run a module's *operation* on the database shop, with the defaults of what *params* leaves out."""
+    spec = operation.ARGUMENT_SPEC
+    assert set(params) <= set(spec)
+    result: dict[str, t.Any] = operation.run({**{name: option.get("default") for name, option in spec.items()}, **server.params(**params)}, check_mode)
+    return result
+
+
+def host(name: str = "web1", **changes: t.Any) -> dict[str, t.Any]:
+    """Return what the gate is told of a host that runs release 42 and nothing else, but for *changes*."""
+    sound = {
+        "host": name, "answered": True, "kind": "link", "release": "42", "state": "good", "releases": ["41", "42"], "carriers": ["42"], "services": [],
+        "processes": {}, "switched_ago": 5000.0, "lock": None,
+    }
+    return {**sound, **changes}

@@ -233,16 +233,17 @@ class Work:
             left, right = (f"CAST({f'CAST({side} AS CHAR)' if query else side} AS BINARY)" for side in (left, right))
         return f"NOT ({left} <=> {right})"
 
-    def equal(self, left: str, right: str, column: Column) -> str | None:
-        """Return the condition, in a PostgreSQL trigger, that *left* and *right*, both of *column*'s type, are the same to the last bit.
+    def same(self, column: Column) -> str | None:
+        """Return the condition, in a PostgreSQL trigger, that *column* is as before, to the last bit.
 
-        It is NULL where one of them is NULL. None for a type whose = says less than that.
+        It is NULL where it has or had no value. None for a type whose = says less than that.
         """
         if not exact(column.type):
             return None
+        new, old = f"NEW.{self.q(column.name)}", f"OLD.{self.q(column.name)}"
         if column.collation and column.collation != "default":
-            left, right = (f'({side}) COLLATE pg_catalog."C"' for side in (left, right))
-        return f"({left} OPERATOR(pg_catalog.=) {right})"
+            new, old = (f'({side}) COLLATE pg_catalog."C"' for side in (new, old))
+        return f"({new} OPERATOR(pg_catalog.=) {old})"
 
     def changed(self, column: Column) -> str:
         """Return the condition, in a trigger, that *column* is another than before.
@@ -253,7 +254,7 @@ class Work:
         new, old = f"NEW.{self.q(column.name)}", f"OLD.{self.q(column.name)}"
         if not self.postgresql:
             return self.differ(new, old, column)
-        same = self.equal(new, old, column)
+        same = self.same(column)
         if same is None:
             return f"pg_catalog.record_image_ne(ROW({new}), ROW({old}))"
         return f"({same} IS NOT TRUE AND ({new} IS NOT NULL OR {old} IS NOT NULL))"

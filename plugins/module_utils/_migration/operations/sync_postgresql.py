@@ -148,7 +148,7 @@ def quick(sync: Sync, objects: Objects, up: str, *, restored: bool) -> str:
     is there something else that writes them in this way: the reverse backfill, which has the marker.
     """
     work = sync.work
-    same, kept = ([work.equal(f"NEW.{work.q(column.name)}", f"OLD.{work.q(column.name)}", column) for column in some] for some in (sync.finals, sync.old))
+    same, kept = (list(map(work.same, columns)) for columns in (sync.finals, sync.old))
     if None in same:
         return ""
     left = " AND ".join(map(str, same))

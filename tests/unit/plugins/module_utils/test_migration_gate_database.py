@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._errors import SeamlessError
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import advisory, gate_operation, migrate
 from ansible_collections.seamless.rollout.plugins.module_utils._migration.connection import opened
-from own_postgresql import Server, needed, started
+from own_postgresql import Server, host, needed, run, started
 
 pytestmark = needed
 
@@ -47,21 +47,6 @@ def db(server: Server, perform: t.Any) -> t.Iterator[Server]:
         session.execute("INSERT INTO users SELECT n, 'name ' || n FROM generate_series(1, 50) n")
     run(migrate, server, name=NAME, spec=SPEC, state="backfilled", verify_window=0.05)
     yield server
-
-
-def run(operation: t.Any, server: Server, check_mode: bool = False, **params: t.Any) -> dict[str, t.Any]:
-    spec = operation.ARGUMENT_SPEC
-    assert set(params) <= set(spec)
-    result: dict[str, t.Any] = operation.run({**{name: option.get("default") for name, option in spec.items()}, **server.params(**params)}, check_mode)
-    return result
-
-
-def host(name: str = "web1", **changes: t.Any) -> dict[str, t.Any]:
-    sound = {
-        "host": name, "answered": True, "kind": "link", "release": "42", "state": "good", "releases": ["41", "42"], "carriers": ["42"], "services": [],
-        "processes": {}, "switched_ago": 5000.0, "lock": None,
-    }
-    return {**sound, **changes}
 
 
 def ask(server: Server, *hosts: dict[str, t.Any], **params: t.Any) -> dict[str, t.Any]:

@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 from ansible_collections.seamless.rollout.plugins.module_utils._migration import gate_operation, migrate
-from own_postgresql import Server, needed, started
+from own_postgresql import Server, host, needed, run, started
 
 pytestmark = needed
 
@@ -45,12 +45,6 @@ def by_the_rules(before: Row, after: Row, *, marked: bool, quick: bool) -> tuple
     return (old, old if new is None else new), 0
 
 
-def run(operation: t.Any, server: Server, **params: t.Any) -> dict[str, t.Any]:
-    defaults = {name: option.get("default") for name, option in operation.ARGUMENT_SPEC.items()}
-    result: dict[str, t.Any] = operation.run({**defaults, **server.params(**params)}, False)
-    return result
-
-
 @contextlib.contextmanager
 def synced(server: Server, type_: str, state: str) -> t.Iterator[t.Any]:
     """Return a session in a database where the operation of *type_* is in *state*, with its triggers on the table things."""
@@ -62,8 +56,7 @@ def synced(server: Server, type_: str, state: str) -> t.Iterator[t.Any]:
             run(migrate, server, name="m", spec=spec, state=state)
         else:
             run(migrate, server, name="m", spec=spec, state="backfilled", verify_window=0.01)
-            host = {"host": "web1", "answered": True, "kind": "link", "release": "2", "state": "good", "releases": ["2"], "carriers": ["2"], "services": []}
-            hosts = [{**host, "processes": {}, "switched_ago": 5000.0, "lock": None}]
+            hosts = [host(release="2", releases=["2"], carriers=["2"])]
             gate = run(gate_operation, server, app="shop", name="m", hosts=hosts, wait=3.0)
             run(migrate, server, app="shop", name="m", state="quarantined", gate=gate["gate"])
             run(migrate, server, app="shop", name="m", state=state, verify_window=0.01)

@@ -60,10 +60,12 @@ class Writes(t.NamedTuple):
 
 
 class Filled(t.NamedTuple):
-    """A backfill. In milliseconds the clients' p99 before it (*quiet*) and *during* it, and their longest statement; in seconds how long it took *loaded*
-    (with the clients) and *alone*, and *one* UPDATE alone, which with clients would stop them until its end."""
+    """A backfill. In milliseconds the clients' p99 before it (*quiet*), beside a *busy* session that computes and touches no row, and *during* it, and
+    their longest statement; in seconds how long it took *loaded* (with the clients) and *alone*, and *one* UPDATE alone, which with clients would stop them
+    until its end."""
 
     quiet: float
+    busy: float
     during: float
     longest: float
     loaded: float
@@ -73,6 +75,11 @@ class Filled(t.NamedTuple):
     @property
     def p99_ratio(self) -> float:
         return round(self.during / self.quiet, 2)
+
+    @property
+    def busy_ratio(self) -> float:
+        """What a processor less costs the clients on this machine, whatever it is that takes it."""
+        return round(self.busy / self.quiet, 2)
 
     @property
     def time_ratio(self) -> float:
@@ -180,6 +187,8 @@ def backfill(servers: Servers, engine: str, rows: int = ROWS) -> Filled:
         clients.wait(100)
         quiet = time.monotonic()
         time.sleep(QUIET)
+        busy = time.monotonic()
+        _compute(place)
         begun = time.monotonic()
         loaded = _filled(work)
         logs = clients.stop()
@@ -197,7 +206,16 @@ def backfill(servers: Servers, engine: str, rows: int = ROWS) -> Filled:
             session.script("SET @seamless_backfill = 1", "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
             session.run("UPDATE users SET full_name = name, stamp = stamp WHERE full_name IS NULL")
         one = round(time.monotonic() - before, 2)
-    return Filled(p99(logs, quiet, begun)[0], during, longest, loaded, alone, one)
+    return Filled(p99(logs, quiet, busy)[0], p99(logs, busy, begun)[0], during, longest, loaded, alone, one)
+
+
+def _compute(place: Place) -> None:
+    """Keep a session of the server busy for as long as it was quiet."""
+    postgresql = "SELECT sum(length(sha256(n::text::bytea))) FROM generate_series(1, 500000) n"
+    end = time.monotonic() + QUIET
+    with place.connect("root") as session:
+        while time.monotonic() < end:
+            session.rows(postgresql if place.engine == POSTGRESQL else "SELECT benchmark(2000000, sha1('x'))")
 
 
 @contextlib.contextmanager
@@ -249,7 +267,7 @@ def main() -> None:
     options = parser.parse_args()
     for engine in options.engine or ENGINES:
         for name, value in measure(engine, options.part or ("triggers", "backfill", "stalls"), options.rows).items():
-            ratios = {key: getattr(value, key) for key in ("ratio", "idle_ratio", "p99_ratio", "time_ratio") if hasattr(value, key)}
+            ratios = {key: getattr(value, key) for key in ("ratio", "idle_ratio", "p99_ratio", "busy_ratio", "time_ratio") if hasattr(value, key)}
             print(engine, name, value, ratios or "", flush=True)
 
 

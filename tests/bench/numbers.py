@@ -249,7 +249,8 @@ def migration_backfill() -> list[Row]:
     rows = []
     for engine in ENGINES:
         found = migrations.measure(engine, ["backfill"])["backfill"]
-        value = f"p99 {found.p99_ratio} x ({found.during} / {found.quiet} ms), time {found.time_ratio} x ({found.alone} / {found.one} s)"
+        beside = f"beside a session that only computes {found.busy_ratio} x"
+        value = f"p99 {found.p99_ratio} x ({found.during} / {found.quiet} ms; {beside}), time {found.time_ratio} x ({found.alone} / {found.one} s)"
         rows.append(Row(f"migration_backfill_{engine}", value, "p99 <= 2 x, time <= 1.3 x", found.p99_ratio <= 2 and found.time_ratio <= 1.3))
     return rows
 

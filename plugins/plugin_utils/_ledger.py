@@ -99,6 +99,10 @@ class Ledger:
         finally:
             connection.close()
 
+    def _rows(self, sql: str, *values: t.Any) -> list[sqlite3.Row]:
+        with self._open() as connection:
+            return connection.execute(sql, values).fetchall()
+
     def begin(self, rollout: t.Mapping[str, t.Any]) -> None:
         """Record a rollout, or that another process goes on with it.
 
@@ -234,8 +238,7 @@ class Ledger:
 
     def is_counted(self, rollout_id: str) -> bool:
         """Say whether anybody has counted the requests of this run of the rollout."""
-        with self._open() as connection:
-            return connection.execute("SELECT 1 FROM totals WHERE rollout_id=?", (rollout_id,)).fetchone() is not None
+        return bool(self._rows("SELECT 1 FROM totals WHERE rollout_id=?", rollout_id))
 
     def order(self, rollout_id: str, verb: str, by: str, reason: str, given_at: float) -> None:
         """Write down an order to a rollout (pause, resume, promote, stop, abort), once. *given_at* is by the clock of whoever gave it."""
@@ -252,9 +255,7 @@ class Ledger:
 
     def orders(self, rollout_id: str) -> list[dict[str, t.Any]]:
         """Return the orders to a rollout, oldest first; ``at`` is when they were heard here."""
-        with self._open() as connection:
-            rows = connection.execute("SELECT * FROM orders WHERE rollout_id=? ORDER BY number", (rollout_id,)).fetchall()
-        return [dict(row) for row in rows]
+        return [dict(row) for row in self._rows("SELECT * FROM orders WHERE rollout_id=? ORDER BY number", rollout_id)]
 
     def standing(self, rollout_id: str) -> Orders:
         """Return what stands of the orders to a rollout, for the process that works on it now."""
@@ -267,9 +268,7 @@ class Ledger:
 
     def begun(self, rollout_id: str) -> float:
         """Return when the process that works on the rollout now began (seconds since 1970), which is later than its start where it was resumed."""
-        with self._open() as connection:
-            row = connection.execute("SELECT at FROM beats WHERE rollout_id=? AND kind='begun'", (rollout_id,)).fetchone()
-        return float(row["at"]) if row else 0.0
+        return next((float(row["at"]) for row in self._rows("SELECT at FROM beats WHERE rollout_id=? AND kind='begun'", rollout_id)), 0.0)
 
     def due(self, rollout_id: str, kind: str, every: float) -> bool:
         """Say whether *every* seconds have gone by since this was true last, to one of all processes that ask."""
@@ -301,31 +300,21 @@ class Ledger:
         )
 
     def rollout(self, rollout_id: str) -> dict[str, t.Any] | None:
-        with self._open() as connection:
-            row = connection.execute("SELECT * FROM rollouts WHERE id=?", (rollout_id,)).fetchone()
-        return dict(row) if row else None
+        return next((dict(row) for row in self._rows("SELECT * FROM rollouts WHERE id=?", rollout_id)), None)
 
     def rollouts(self, limit: int = 20) -> list[dict[str, t.Any]]:
         """Return the newest rollouts, newest first."""
-        with self._open() as connection:
-            rows = connection.execute("SELECT * FROM rollouts ORDER BY started_at DESC, rowid DESC LIMIT ?", (limit,)).fetchall()
-        return [dict(row) for row in rows]
+        return [dict(row) for row in self._rows("SELECT * FROM rollouts ORDER BY started_at DESC, rowid DESC LIMIT ?", limit)]
 
     def unfinished(self) -> list[dict[str, t.Any]]:
         """Return rollouts that never came to an end, each with ``alive``: whether the process that ran it still runs and works on it."""
-        with self._open() as connection:
-            left = {row["rollout_id"] for row in connection.execute("SELECT rollout_id FROM beats WHERE kind='left'")}
-        return [
-            {**row, "alive": row["id"] not in left and lives(row)}
-            for row in self.rollouts(limit=1000)
-            if row["state"] in ACTIVE_STATES
-        ]
+        left = {row["rollout_id"] for row in self._rows("SELECT rollout_id FROM beats WHERE kind='left'")}
+        return [{**row, "alive": row["id"] not in left and lives(row)} for row in self.rollouts(limit=1000) if row["state"] in ACTIVE_STATES]
 
     def is_over(self, rollout_id: str) -> bool:
         """Say whether nothing is left to be done by the process that worked on the rollout: it has an end, or is paused without one."""
         rollout = self.rollout(rollout_id)
-        with self._open() as connection:
-            left = connection.execute("SELECT 1 FROM beats WHERE rollout_id=? AND kind='left'", (rollout_id,)).fetchone()
+        left = self._rows("SELECT 1 FROM beats WHERE rollout_id=? AND kind='left'", rollout_id)
         return rollout is not None and bool(rollout["finished_at"] or left)
 
     def of_this_controller(self, *, alive: bool) -> list[dict[str, t.Any]]:
@@ -351,6 +340,5 @@ class Ledger:
         return {row["host"]: dict(row) for row in rows}
 
     def events(self, rollout_id: str) -> list[dict[str, t.Any]]:
-        with self._open() as connection:
-            rows = connection.execute("SELECT * FROM events WHERE rollout_id=? ORDER BY number", (rollout_id,)).fetchall()
+        rows = self._rows("SELECT * FROM events WHERE rollout_id=? ORDER BY number", rollout_id)
         return [{**dict(row), "detail": json.loads(row["detail"])} for row in rows]

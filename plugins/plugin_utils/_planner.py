@@ -107,9 +107,7 @@ class Planner:
             source.validate_source(settings.source)
             resolved = {"checksum": settings.source["checksum"]}
         elif settings.source is not None and settings.mode in ("release", "preview"):
-            release = source.resolve(
-                settings.source, app=settings.app, release=str(settings.release), rollout_id=rollout_id, state_dir=state_dir
-            )
+            release = source.resolve(settings.source, app=settings.app, release=str(settings.release), rollout_id=rollout_id, state_dir=state_dir)
             resolved = {"digest": release.digest, "revision": release.revision, "files": release.files, "bytes": release.bytes, "tree": release.tree}
         facts = {
             "id": rollout_id,

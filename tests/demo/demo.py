@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 import typing as t
 
@@ -76,6 +77,12 @@ def build(version: str, *, broken: bool = False) -> None:
         file.write(f"{version}\n")
 
 
+def wrapped(line: str) -> str:
+    """Return *line* for a terminal, whole: what it goes on with stands further in."""
+    margin = "  " + line[:len(line) - len(line.lstrip())]
+    return textwrap.fill(line.strip(), 150, initial_indent=margin, subsequent_indent=f"{margin}    ", break_long_words=False, break_on_hyphens=False)
+
+
 def show(played: Played, *, start: str = "Rollout ") -> None:
     """Print what the playbook said in plain words: the plan, the report, the status."""
     printing = False
@@ -85,7 +92,7 @@ def show(played: Played, *, start: str = "Rollout ") -> None:
         elif line.startswith(("ok:", "skipping:", "changed:", "fatal:", "TASK", "PLAY", "[")):
             printing = False
         if printing:
-            print(f"  {line[:200]}")
+            print(wrapped(line))
     print(f"  [{played.seconds:.1f} s, exit code {played.code}]", flush=True)
 
 
@@ -215,7 +222,7 @@ def change_under_load(shop: Shop, pace: dict[str, t.Any]) -> None:
         expect(contracted.code == 0 and len(shop.shapes()) == 1, "the contract failed", contracted)
         say("Back to 1.0 once more, which the database no longer allows")
         refused = shop.rollout("", playbook="rollback", to="1.0")
-        print("  " + next((line.strip(" -") for line in refused.text.splitlines() if "is below the release floor" in line), "")[:200])
+        print(wrapped(next((line.strip(" -") for line in refused.text.splitlines() if "is below the release floor" in line), "")))
         expect(refused.code != 0 and set(shop.releases().values()) == {"2.0"}, "the rollback past the contract was not refused", refused)
     summary, keys = load.summary(), [sample.served.split()[1] for sample in load.samples if sample.served]
     troubles = shop.troubles(keys)

@@ -130,11 +130,13 @@ def refusal(release: str, floor: t.Mapping[str, t.Any], missing: t.Sequence[str]
     named = f"release {floor['release']}, " if floor.get("release") else ""
     since = f"set at {floor['set_at']}" + (f" by {floor['set_by']}" if floor.get("set_by") else "") if floor.get("set_at") else "set"
     one = len(missing) == 1
+    back = missing[0] if one else "NAME for each of them, the newest first"
     go = f"Go to one that does (here: {', '.join(others)})" if others else "Go to one that does, such as a new one with the old code's fix"
     return (
         f"release {release} is below the release floor ({named}{since}): it does not carry the migration{'' if one else 's'} {', '.join(missing)}, "
         f"and the database no longer has the shape that code without {'it' if one else 'them'} needs. {go}. While the old shape is in quarantine, "
-        f"the migration module brings it back with state: restored, and the floor sinks with release_floor and state: absent."
+        f"the playbook seamless.rollout.restore brings it back and lets the floor sink, with -e rollout_restore={back} "
+        "(in plays of your own: migration with state: restored, then release_floor with state: absent)."
     )
 
 

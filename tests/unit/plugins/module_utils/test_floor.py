@@ -243,3 +243,10 @@ def test_the_controller_knows_what_a_release_carries_before_it_is_shipped(tmp_pa
     resolved = _source.resolve(source, app="shop", release="1", rollout_id="r", state_dir=state_dir)
     assert _source.carried(state_dir, resolved.digest, resolved.tree, "migrations") == ["a", "old"]
     assert _source.carried(state_dir, resolved.digest, resolved.tree, "db") == []
+
+
+def test_of_several_migrations_each_is_named_and_brought_back_by_itself() -> None:
+    floor = {"migrations": ["a", "b"], "release": "2", "set_at": "", "set_by": "", "directory": "migrations"}
+    text = floors.refusal("1", floor, ["a", "b"])
+    assert "it does not carry the migrations a, b, and" in text
+    assert "with -e rollout_restore=NAME for each of them, the newest first (" in text

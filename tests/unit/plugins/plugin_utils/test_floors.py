@@ -37,7 +37,7 @@ def test_nothing_goes_below_the_floor_and_one_sentence_names_it(mode: str) -> No
     found = problems(mode, dict.fromkeys(surveys, "41"), surveys)
     assert len(found) == 1
     go = ("(here: 42, 43)", f"seamless.rollout.restore brings it back and lets the floor sink, with -e rollout_restore={NAME} (", "state: restored")
-    for words in ("release 41 is below the release floor (release 42, set at 2026-11-22T10:00:00Z by r7)", *go):
+    for words in ("release 41 is below the release floor (release 42, set at 2026-11-22T10:00:00Z by r7)", f"does not carry the migration {NAME}, ", *go):
         assert words in found[0]
     assert problems(mode, dict.fromkeys(surveys, "43"), surveys) == []
     assert problems(mode, dict.fromkeys(surveys, "41"), {name: survey(floor=False) for name in surveys}) == []
